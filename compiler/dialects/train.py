@@ -1,0 +1,422 @@
+"""The ``train`` dialect: the training step over a small set of primitives.
+
+ONNX operators are decomposed into these on the way in, so the gradient table and the lowering to tiles know only primitives: elementwise
+maps and reductions (the vector unit's own functions), shape operations, matrix products over named axes, and optimiser updates.
+A graph is one block; values are ranked tensors of static shape; weights are named, their values stay outside the IR.
+
+Every operation says where it comes from: ``layer`` (ONNX node name) and ``role`` (fwd, grad, dx, dw, loss, update).
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DenseIntOrFPElementsAttr,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    SymbolNameConstraint,
+    TensorType,
+    f64,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Dialect, Region, SSAValue
+from xdsl.irdl import (
+    AnyAttr,
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+    var_result_def,
+)
+from xdsl.traits import IsTerminator, NoTerminator, Pure
+from xdsl.utils.exceptions import VerifyException
+
+from isa.vector import FUNCTIONS, REDUCTIONS
+
+Tensor = TensorType[Attribute]
+
+LEAF_KINDS = ("input", "param", "labels")
+OUTPUT_KINDS = ("output", "grad", "param")
+ROLES = ("fwd", "grad", "dx", "dw", "loss", "update")
+
+
+def shape_of(value: SSAValue) -> tuple[int, ...]:
+    """Static shape of a tensor value."""
+    assert isinstance(value.type, TensorType)
+    return value.type.get_shape()
+
+
+def element_of(value: SSAValue) -> Attribute:
+    """Element type of a tensor value."""
+    assert isinstance(value.type, TensorType)
+    return value.type.get_element_type()
+
+
+def ints(values: Sequence[int]) -> ArrayAttr[IntegerAttr]:
+    """A list of integers as an attribute."""
+    return ArrayAttr([IntegerAttr(v, i64) for v in values])
+
+
+def to_ints(attr: ArrayAttr[IntegerAttr]) -> tuple[int, ...]:
+    """The integers of :func:`ints`."""
+    return tuple(a.value.data for a in attr)
+
+
+class TrainOp(IRDLOperation):
+    """What all operations of the level share: where they come from."""
+
+    layer = prop_def(StringAttr)
+    """ONNX node name, or the name of what training added ("loss", "sgd")."""
+    role = prop_def(StringAttr)
+    """One of ROLES."""
+
+    def verify_(self) -> None:
+        if self.role.data not in ROLES:
+            raise VerifyException(f"role {self.role.data!r} is none of {', '.join(ROLES)}")
+
+
+@irdl_op_definition
+class GraphOp(IRDLOperation):
+    """The whole training step: one block of operations, no arguments."""
+
+    name = "train.graph"
+    sym_name = prop_def(SymbolNameConstraint())
+    body = region_def("single_block")
+    traits = traits_def(NoTerminator())
+    assembly_format = "$sym_name $body attr-dict"
+
+    def __init__(self, name: str, block: Block | None = None) -> None:
+        super().__init__(properties={"sym_name": StringAttr(name)}, regions=[Region(block or Block())])
+
+
+@irdl_op_definition
+class LeafOp(IRDLOperation):
+    """A tensor from outside: a graph input, a named weight, or labels (class numbers 0 … classes−1)."""
+
+    name = "train.leaf"
+    kind = prop_def(StringAttr)
+    leaf = prop_def(StringAttr)
+    """Name as users know it: the ONNX input or initializer, ``grad/<output>``, ``momentum/<param>``."""
+    classes = opt_prop_def(IntegerAttr)
+    result = result_def(Tensor)
+    assembly_format = "$kind $leaf (`classes` $classes^)? attr-dict `:` type($result)"
+
+    def __init__(self, kind: str, leaf: str, type: Tensor, classes: int | None = None) -> None:
+        super().__init__(
+            properties={
+                "kind": StringAttr(kind),
+                "leaf": StringAttr(leaf),
+                "classes": None if classes is None else IntegerAttr(classes, i64),
+            },
+            result_types=[type],
+        )
+
+    def verify_(self) -> None:
+        if self.kind.data not in LEAF_KINDS:
+            raise VerifyException(f"leaf kind {self.kind.data!r} is none of {', '.join(LEAF_KINDS)}")
+
+
+@irdl_op_definition
+class ConstantOp(IRDLOperation):
+    """A small constant (a scalar becomes the immediate of the vector instruction that uses it)."""
+
+    name = "train.constant"
+    value = prop_def(DenseIntOrFPElementsAttr)
+    result = result_def(Tensor)
+    traits = traits_def(Pure())
+    assembly_format = "$value attr-dict `:` type($result)"
+
+    def __init__(self, value: DenseIntOrFPElementsAttr) -> None:
+        super().__init__(properties={"value": value}, result_types=[value.type])
+
+
+@irdl_op_definition
+class MapOp(TrainOp):
+    """An elementwise function of the vector unit (``isa.vector.FUNCTIONS``); operands broadcast as in NumPy.
+
+    ``copy`` to another element type is a cast.
+    """
+
+    name = "train.map"
+    fn = prop_def(StringAttr)
+    inputs = var_operand_def(Tensor)
+    result = result_def(Tensor)
+    traits = traits_def(Pure())
+    assembly_format = "$fn `(` $inputs `)` `layer` $layer `role` $role attr-dict `:` functional-type($inputs, $result)"
+
+    def __init__(self, fn: str, inputs: Sequence[SSAValue], layer: str, role: str, element: Attribute | None = None) -> None:
+        shape = np.broadcast_shapes(*(shape_of(v) for v in inputs))
+        super().__init__(
+            operands=[list(inputs)],
+            properties={"fn": StringAttr(fn), "layer": StringAttr(layer), "role": StringAttr(role)},
+            result_types=[TensorType(element or element_of(inputs[0]), shape)],
+        )
+
+    def verify_(self) -> None:
+        TrainOp.verify_(self)
+        function = FUNCTIONS.get(self.fn.data)
+        if function is None:
+            raise VerifyException(f"the vector unit has no function {self.fn.data!r}")
+        if len(self.inputs) != function.arity:
+            raise VerifyException(f"{function.name} takes {function.arity} operands, not {len(self.inputs)}")
+        try:
+            shape = np.broadcast_shapes(*(shape_of(v) for v in self.inputs))
+        except ValueError as error:
+            raise VerifyException(f"operands do not broadcast: {error}") from error
+        if shape != shape_of(self.result):
+            raise VerifyException(f"the result has shape {shape}, not {shape_of(self.result)}")
+
+
+@irdl_op_definition
+class ReduceOp(TrainOp):
+    """Sum or maximum over ``axes``, which stay as dimensions of size 1."""
+
+    name = "train.reduce"
+    fn = prop_def(StringAttr)
+    axes = prop_def(ArrayAttr[IntegerAttr])
+    input = operand_def(Tensor)
+    result = result_def(Tensor)
+    traits = traits_def(Pure())
+    assembly_format = "$fn $input `axes` $axes `layer` $layer `role` $role attr-dict `:` functional-type($input, $result)"
+
+    def __init__(self, fn: str, input: SSAValue, axes: Sequence[int], layer: str, role: str) -> None:
+        shape = [1 if i in axes else n for i, n in enumerate(shape_of(input))]
+        super().__init__(
+            operands=[input],
+            properties={"fn": StringAttr(fn), "axes": ints(axes), "layer": StringAttr(layer), "role": StringAttr(role)},
+            result_types=[TensorType(element_of(input), shape)],
+        )
+
+    def verify_(self) -> None:
+        TrainOp.verify_(self)
+        if self.fn.data not in REDUCTIONS:
+            raise VerifyException(f"{self.fn.data!r} is none of {', '.join(REDUCTIONS)}")
+        axes, shape = to_ints(self.axes), shape_of(self.input)
+        if any(not 0 <= axis < len(shape) for axis in axes):
+            raise VerifyException(f"axes {axes} are not dimensions of {shape}")
+        if tuple(1 if i in axes else n for i, n in enumerate(shape)) != shape_of(self.result):
+            raise VerifyException("reduced axes stay as dimensions of size 1")
+
+
+@irdl_op_definition
+class ReshapeOp(TrainOp):
+    """The same words under another shape; no data moves."""
+
+    name = "train.reshape"
+    input = operand_def(Tensor)
+    result = result_def(Tensor)
+    traits = traits_def(Pure())
+    assembly_format = "$input `layer` $layer `role` $role attr-dict `:` functional-type($input, $result)"
+
+    def __init__(self, input: SSAValue, shape: Sequence[int], layer: str, role: str) -> None:
+        super().__init__(
+            operands=[input],
+            properties={"layer": StringAttr(layer), "role": StringAttr(role)},
+            result_types=[TensorType(element_of(input), shape)],
+        )
+
+    def verify_(self) -> None:
+        TrainOp.verify_(self)
+        if np.prod(shape_of(self.input), dtype=int) != np.prod(shape_of(self.result), dtype=int):
+            raise VerifyException(f"{shape_of(self.input)} does not reshape to {shape_of(self.result)}")
+
+
+@irdl_op_definition
+class TransposeOp(TrainOp):
+    """Dimensions permuted: result dimension i is input dimension perm[i]."""
+
+    name = "train.transpose"
+    perm = prop_def(ArrayAttr[IntegerAttr])
+    input = operand_def(Tensor)
+    result = result_def(Tensor)
+    traits = traits_def(Pure())
+    assembly_format = "$input `perm` $perm `layer` $layer `role` $role attr-dict `:` functional-type($input, $result)"
+
+    def __init__(self, input: SSAValue, perm: Sequence[int], layer: str, role: str) -> None:
+        shape = shape_of(input)
+        super().__init__(
+            operands=[input],
+            properties={"perm": ints(perm), "layer": StringAttr(layer), "role": StringAttr(role)},
+            result_types=[TensorType(element_of(input), [shape[p] for p in perm])],
+        )
+
+    def verify_(self) -> None:
+        TrainOp.verify_(self)
+        perm, shape = to_ints(self.perm), shape_of(self.input)
+        if sorted(perm) != list(range(len(shape))):
+            raise VerifyException(f"{perm} is no permutation of {len(shape)} dimensions")
+        if tuple(shape[p] for p in perm) != shape_of(self.result):
+            raise VerifyException("the result's shape is the permuted one")
+
+
+@irdl_op_definition
+class BroadcastOp(TrainOp):
+    """The tensor repeated to a larger shape, NumPy's rules."""
+
+    name = "train.broadcast"
+    input = operand_def(Tensor)
+    result = result_def(Tensor)
+    traits = traits_def(Pure())
+    assembly_format = "$input `layer` $layer `role` $role attr-dict `:` functional-type($input, $result)"
+
+    def __init__(self, input: SSAValue, shape: Sequence[int], layer: str, role: str) -> None:
+        super().__init__(
+            operands=[input],
+            properties={"layer": StringAttr(layer), "role": StringAttr(role)},
+            result_types=[TensorType(element_of(input), shape)],
+        )
+
+    def verify_(self) -> None:
+        TrainOp.verify_(self)
+        target = shape_of(self.result)
+        try:
+            shape = np.broadcast_shapes(shape_of(self.input), target)
+        except ValueError as error:
+            raise VerifyException(str(error)) from error
+        if shape != target:
+            raise VerifyException(f"{shape_of(self.input)} does not broadcast to {target}")
+
+
+@irdl_op_definition
+class ProductOp(TrainOp):
+    """One of a layer's three matrix products, over the layer's named axes.
+
+    A layer is X[b,k], W[k,n], Y[b,n], each perhaps stored transposed, each perhaps with a leading batch axis g.  ``axes`` names
+    the axes of both operands and the result as they are stored, for instance ``bk,nk->bn`` for the forward product with a transposed W.
+    Operands by role: fwd: X, W → Y;  dx: dY, W → dX;  dw: X, dY → dW.
+    """
+
+    name = "train.product"
+    axes = prop_def(StringAttr)
+    lhs = operand_def(Tensor)
+    rhs = operand_def(Tensor)
+    result = result_def(Tensor)
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$axes `(` $lhs `,` $rhs `)` `layer` $layer `role` $role attr-dict `:` "
+        "`(` type($lhs) `,` type($rhs) `)` `->` type($result)"
+    )
+
+    OPERANDS: ClassVar = {"fwd": ("bk", "kn", "bn"), "dx": ("bn", "kn", "bk"), "dw": ("bk", "bn", "kn")}
+
+    def __init__(self, axes: str, lhs: SSAValue, rhs: SSAValue, layer: str, role: str) -> None:
+        sizes = self._sizes(axes, lhs, rhs)
+        out = axes.split("->")[1]
+        super().__init__(
+            operands=[lhs, rhs],
+            properties={"axes": StringAttr(axes), "layer": StringAttr(layer), "role": StringAttr(role)},
+            result_types=[TensorType(element_of(lhs), [sizes[a] for a in out])],
+        )
+
+    @staticmethod
+    def _sizes(axes: str, *tensors: SSAValue) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for names, tensor in zip(axes.replace("->", ",").split(","), tensors, strict=False):
+            shape = shape_of(tensor)
+            if len(names) != len(shape):
+                raise VerifyException(f"axes {names!r} do not fit a tensor of shape {shape}")
+            for name, size in zip(names, shape, strict=True):
+                if sizes.setdefault(name, size) != size:
+                    raise VerifyException(f"axis {name} has sizes {sizes[name]} and {size}")
+        return sizes
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Size of each named axis."""
+        return self._sizes(self.axes.data, self.lhs, self.rhs)
+
+    @property
+    def stored(self) -> tuple[str, str, str]:
+        """Axis names of lhs, rhs and result as stored."""
+        lhs, rhs, out = self.axes.data.replace("->", ",").split(",")
+        return lhs, rhs, out
+
+    def verify_(self) -> None:
+        TrainOp.verify_(self)
+        expected = self.OPERANDS.get(self.role.data)
+        if expected is None:
+            raise VerifyException("a product's role is fwd, dx or dw")
+        batched = "g" in self.axes.data
+        for names, want in zip(self.stored, expected, strict=True):
+            if set(names) - {"g"} != set(want) or names.startswith("g") != batched or len(names) != 2 + batched:
+                raise VerifyException(f"axes {names!r} of a {self.role.data} product: expected those of {want!r}, g first or nowhere")
+        self._sizes(self.axes.data, self.lhs, self.rhs, self.result)
+
+
+@irdl_op_definition
+class UpdateOp(TrainOp):
+    """One step of SGD: v ← μ·v + (g + λ·w); w ← w − η·v.  Without momentum there is no v.
+
+    Operands: the weight, its gradient, and with momentum the velocity; results: the new weight, and the new velocity.
+    """
+
+    name = "train.update"
+    lr = prop_def(FloatAttr)
+    momentum = prop_def(FloatAttr)
+    decay = prop_def(FloatAttr)
+    inputs = var_operand_def(Tensor)
+    outs = var_result_def(Tensor)
+    traits = traits_def(Pure())
+    assembly_format = (
+        "`(` $inputs `)` `lr` $lr `momentum` $momentum `decay` $decay `layer` $layer `role` $role attr-dict `:` "
+        "functional-type($inputs, $outs)"
+    )
+
+    def __init__(self, inputs: Sequence[SSAValue], layer: str, lr: float, momentum: float = 0.0, decay: float = 0.0) -> None:
+        kept = [inputs[0], *inputs[2:]]
+        super().__init__(
+            operands=[list(inputs)],
+            properties={
+                "lr": FloatAttr(lr, f64),
+                "momentum": FloatAttr(momentum, f64),
+                "decay": FloatAttr(decay, f64),
+                "layer": StringAttr(layer),
+                "role": StringAttr("update"),
+            },
+            result_types=[[v.type for v in kept]],
+        )
+
+    def verify_(self) -> None:
+        TrainOp.verify_(self)
+        count = 3 if self.momentum.value.data else 2
+        if len(self.inputs) != count or len(self.outs) != count - 1:
+            raise VerifyException(f"with momentum {self.momentum.value.data} an update has {count} operands, {count - 1} results")
+        if len({v.type for v in (*self.inputs, *self.outs)}) != 1:
+            raise VerifyException("weight, gradient and velocity have one type")
+
+
+@irdl_op_definition
+class OutputOp(IRDLOperation):
+    """Hands a value to the user under a name: a graph output, ``grad/<name>``, ``param/<name>``.
+
+    ``kind`` is output, grad or param; a param output replaces the weight of that name for the next step.
+    """
+
+    name = "train.output"
+    kind = prop_def(StringAttr)
+    target = prop_def(StringAttr)
+    input = operand_def(Tensor)
+    assembly_format = "$kind $target $input attr-dict `:` type($input)"
+
+    def __init__(self, kind: str, target: str, input: SSAValue) -> None:
+        super().__init__(operands=[input], properties={"kind": StringAttr(kind), "target": StringAttr(target)})
+
+    def verify_(self) -> None:
+        if self.kind.data not in OUTPUT_KINDS:
+            raise VerifyException(f"output kind {self.kind.data!r} is none of {', '.join(OUTPUT_KINDS)}")
+
+
+Train = Dialect(
+    "train",
+    [
+        GraphOp, LeafOp, ConstantOp, MapOp, ReduceOp, ReshapeOp, TransposeOp, BroadcastOp, ProductOp, UpdateOp, OutputOp,
+    ],
+)  # fmt: skip

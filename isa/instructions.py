@@ -1,0 +1,236 @@
+"""The instruction set: one table, from which encoder, decoder, assembler, disassembler, checker and manual all come.
+
+Each queue is an in-order sequencer with its own code and its own hardware loops; queues meet through semaphores, and the array
+meets its two chains through the ``swap`` and ``take`` handshakes.  Adding an instruction is adding a row here and its
+semantics in the emulator's two engines.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from isa.stream import Space
+
+
+class Queue(IntEnum):
+    """The units, each with an in-order queue of its own."""
+
+    dma_in = 0
+    dma_out = 1
+    wchain = 2
+    array = 3
+    gchain = 4
+    vector = 5
+
+
+class FieldKind(StrEnum):
+    """How a field is encoded and written; widths in bits are in :data:`WIDTHS`."""
+
+    STREAM = "stream"
+    """Index into the stream table."""
+    OPERAND = "operand"
+    """A stream, ``held`` (the value of the beat before stays on the port) or ``imm`` (the immediate); see SPECIAL."""
+    WHEN = "when"
+    """A flag that may depend on the loops."""
+    COUNT = "count"
+    LEVEL = "level"
+    NAME = "name"
+    """Up to four ASCII characters."""
+    SEMAPHORE = "semaphore"
+    FLOAT = "float"
+    FUNCTION = "function"
+    REDUCTION = "reduction"
+    FLAG = "flag"
+
+
+WIDTHS = {
+    FieldKind.STREAM: 16,
+    FieldKind.OPERAND: 16,
+    FieldKind.WHEN: 10,
+    FieldKind.COUNT: 32,
+    FieldKind.LEVEL: 4,
+    FieldKind.NAME: 32,
+    FieldKind.SEMAPHORE: 8,
+    FieldKind.FLOAT: 32,
+    FieldKind.FUNCTION: 8,
+    FieldKind.REDUCTION: 8,
+    FieldKind.FLAG: 1,
+}
+OPCODE_BITS = 8
+INSTRUCTION_BITS = 128
+
+HELD = "held"
+"""Operand value: the array port keeps what the beat before brought; nothing is read."""
+IMM = "imm"
+"""Operand value: the instruction's immediate."""
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """When a flag of an instruction inside loops is raised.
+
+    ``never``; ``first``: every loop of ``levels`` is in its first turn; ``last``: every one is in its last.
+    No levels: always.
+    """
+
+    kind: str = "never"
+    levels: tuple[int, ...] = ()
+
+    def holds(self, counters: "list[int] | tuple[int, ...]", counts: "list[int] | tuple[int, ...]") -> bool:
+        """Whether the flag is raised at these loop counters; ``counts`` are the loops' turns."""
+        if self.kind == "first":
+            return all(counters[level] == 0 for level in self.levels)
+        if self.kind == "last":
+            return all(counters[level] == counts[level] - 1 for level in self.levels)
+        return False
+
+
+NEVER = When()
+ALWAYS = When("first")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field; ``spaces`` says which memory a stream may lie in, ``dims`` how many dimensions it has at most."""
+
+    name: str
+    kind: FieldKind
+    doc: str
+    default: Any = None
+    """Value when the assembly leaves the field out; None: it may not be left out."""
+    space: Space | None = None
+    dims: int = 4
+    writes: bool = False
+    reads: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One row of the table."""
+
+    op: str
+    code: int
+    queues: tuple[Queue, ...]
+    fields: tuple[Field, ...]
+    doc: str
+    by_name: dict[str, Field] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_name", {f.name: f for f in self.fields})
+
+
+def _stream(name: str, doc: str, space: Space = Space.spad, dims: int = 4, *, reads: bool = True, writes: bool = False) -> Field:
+    return Field(name, FieldKind.STREAM, doc, space=space, dims=dims, reads=reads, writes=writes)
+
+
+def _operand(name: str, doc: str, default: Any = None, dims: int = 4) -> Field:
+    return Field(name, FieldKind.OPERAND, doc, default=default, space=Space.spad, dims=dims)
+
+
+def _when(name: str, doc: str) -> Field:
+    return Field(name, FieldKind.WHEN, doc, default=NEVER)
+
+
+_ALL = tuple(Queue)
+_SWAP = _when("swap", "the wave exchanges the weights: w ← w_next, before the beat uses them; waits until they are loaded")
+_ZERO = _when("zero", "partial sums enter as 0 instead of being read")
+
+_ROWS = [
+    Spec("loop", 0x01, _ALL, (
+        Field("name", FieldKind.NAME, "the loop's name, for people"),
+        Field("count", FieldKind.COUNT, "turns, at least 1"),
+        Field("limit", FieldKind.COUNT, "0, or: clip the turns to limit − count·(counter of loop level)", default=0),
+        Field("level", FieldKind.LEVEL, "the loop that `limit` refers to", default=0),
+    ), "Repeat up to the matching `end`. Takes no cycle. At most 8 deep; loops are numbered from the outermost, 0."),
+    Spec("end", 0x02, _ALL, (), "Close the innermost loop. Takes no cycle."),
+    Spec("wait", 0x03, _ALL, (Field("sem", FieldKind.SEMAPHORE, "semaphore"),),
+         "Take one token from the semaphore; the queue stalls until there is one. Takes no cycle of its own. "
+         "Only one queue may wait on a semaphore, and only one signal it."),
+    Spec("signal", 0x04, _ALL, (Field("sem", FieldKind.SEMAPHORE, "semaphore"),),
+         "Add one token once every earlier instruction of this queue has finished, and not before the next cycle. "
+         "Takes no cycle and does not hold up the queue."),
+    Spec("ld", 0x10, (Queue.dma_in,), (
+        _stream("dst", "where to", reads=False, writes=True),
+        _stream("src", "where from", Space.dram),
+    ), "Copy a block from DRAM to the scratchpad. The shapes and types agree. Holds the DRAM channel for "
+       "⌈bytes / bytes_per_cycle⌉ cycles and finishes `latency` cycles after that."),
+    Spec("st", 0x11, (Queue.dma_out,), (
+        _stream("dst", "where to", Space.dram, reads=False, writes=True),
+        _stream("src", "where from"),
+    ), "Copy a block from the scratchpad to DRAM; as `ld`."),
+    Spec("wload", 0x20, (Queue.wchain,), (
+        _stream("src", "at most R rows × C columns of weights; what it leaves out becomes 0", dims=2),
+    ), "Shift a tile into w_next, R steps, column c delayed by c. Starts at the earliest one cycle after the issue of the swap "
+       "that took the tile before; a swap may issue R cycles after the start. Finishes R+C−1 cycles after its start."),
+    Spec("fwd", 0x30, (Queue.array,), (
+        _stream("h", "operand entering row r from the west (X in Y = X·W): at most R lanes", dims=1),
+        _stream("acc", "partial sums entering and leaving column c at one address (Y): at most C lanes", dims=1, writes=True),
+        _ZERO, _SWAP,
+    ), "One beat: v_out = v_in + h_in·w. The sums leave at the south; a beat reads its sums R cycles or more after the beat that wrote "
+       "the same row (same base address) was issued, and is held up until then."),
+    Spec("dx", 0x31, (Queue.array,), (
+        _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=1),
+        _stream("acc", "partial sums entering and leaving row r at one address (dX): at most R lanes", dims=1, writes=True),
+        _ZERO, _SWAP,
+    ), "One beat: h_out = h_in + v_in·w. The sums leave at the east; held up as `fwd`, by C cycles."),
+    Spec("dw", 0x32, (Queue.array,), (
+        _operand("h", "operand entering row r from the west (X), or `held`: at most R lanes", dims=1),
+        _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=1),
+        _SWAP,
+        _when("take", "after the beat: g_out ← g, g ← 0; waits until the drain before has started"),
+    ), "One beat: g = g + h_in·v_in."),
+    Spec("upd", 0x33, (Queue.array,), (
+        Field("lr", FieldKind.FLOAT, "learning rate η"),
+        Field("decay", FieldKind.FLOAT, "weight decay λ", default=0.0),
+        _SWAP,
+    ), "One beat: w = w − η·(g + λ·w), then g_out ← w and g ← 0: the chain takes the new weight. Waits as `take`."),
+    Spec("drain", 0x40, (Queue.gchain,), (
+        _stream("dst", "at most R rows × C columns", dims=2, reads=False, writes=True),
+    ), "Shift g_out out at the south, R steps, column c delayed by c. Starts at the earliest R cycles after the issue of the take; "
+       "the next take may issue one cycle after the start. Finishes R+C−1 cycles after its start."),
+    Spec("vec", 0x50, (Queue.vector,), (
+        Field("fn", FieldKind.FUNCTION, "the function, see the table of vector functions"),
+        _stream("dst", "result", reads=False, writes=True),
+        _operand("a", "first operand, broadcast by strides of 0", default=IMM),
+        _operand("b", "second operand", default=IMM),
+        _operand("c", "third operand", default=IMM),
+        Field("imm", FieldKind.FLOAT, "the immediate", default=0.0),
+    ), "dst = fn(a, b, c), elementwise, in fp32. Takes `latency` + ⌈words / lanes⌉ cycles; the next instruction starts after."),
+    Spec("red", 0x51, (Queue.vector,), (
+        Field("fn", FieldKind.REDUCTION, "sum or max"),
+        _stream("dst", "result; dimensions with stride 0 and a count above 1 are reduced over", reads=False, writes=True),
+        _stream("a", "operand, with the same shape"),
+    ), "Reduce in fp32; dst is overwritten. Takes `latency` + ⌈words of a / lanes⌉ cycles."),
+]
+
+INSTRUCTIONS = {spec.op: spec for spec in _ROWS}
+BY_CODE = {spec.code: spec for spec in _ROWS}
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction: ``args`` holds a value for every field of its row, in the table's order.
+
+    ``provenance`` is an index into the program's provenance table, or None.
+    """
+
+    op: str
+    args: dict[str, Any]
+    provenance: int | None = None
+
+    @property
+    def spec(self) -> Spec:
+        return INSTRUCTIONS[self.op]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.args[name]
+
+
+def make(instruction: str, *, provenance: int | None = None, **args: Any) -> Instruction:
+    """An instruction with defaults filled in; raises TypeError for fields that are unknown or missing."""
+    spec = INSTRUCTIONS[instruction]
+    unknown = set(args) - set(spec.by_name)
+    missing = [f.name for f in spec.fields if f.default is None and f.name not in args]
+    if unknown or missing:
+        raise TypeError(f"{instruction}: unknown fields {sorted(unknown)}, missing fields {missing}")
+    return Instruction(instruction, {f.name: args.get(f.name, f.default) for f in spec.fields}, provenance)
