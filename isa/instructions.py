@@ -37,6 +37,7 @@ class FieldKind(StrEnum):
     NAME = "name"
     """Up to four ASCII characters."""
     SEMAPHORE = "semaphore"
+    """Index into the program's semaphores."""
     FLOAT = "float"
     FUNCTION = "function"
     REDUCTION = "reduction"
