@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
 from compiler.autodiff.optimizer import Sgd
-from compiler.dialects.train import GraphOp, LeafOp, OutputOp, Tensor, UpdateOp, shape_of
+from compiler.dialects.train import GraphOp, LeafOp, OutputOp, UpdateOp, shape_of
 from isa.errors import UserError
 
 VELOCITY = "velocity/"
@@ -51,7 +51,7 @@ def _add_updates(graph: GraphOp, sgd: Sgd) -> None:
         names = [name]
         if sgd.momentum:
             type_ = inputs[0].type
-            assert isinstance(type_, Tensor)
+            assert isinstance(type_, TensorType)
             velocity = LeafOp("param", VELOCITY + name, type_)
             block.add_op(velocity)
             inputs.append(velocity.result)
