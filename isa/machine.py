@@ -12,8 +12,8 @@ import msgspec
 from isa.dtypes import DType
 from isa.errors import UserError
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 Energy = Annotated[float, msgspec.Meta(ge=0)]
 
 
