@@ -43,7 +43,7 @@ def numpy_type(element: Attribute) -> np.dtype[Any]:
 
 def dense(array: Array) -> DenseIntOrFPElementsAttr:
     """The array as an attribute of type ``tensor<shape x element>``."""
-    kind = TensorType(_ELEMENTS[array.dtype], array.shape)
+    kind: TensorType[Any] = TensorType(_ELEMENTS[array.dtype], array.shape)
     return DenseIntOrFPElementsAttr(kind, BytesAttr(array.tobytes()))
 
 

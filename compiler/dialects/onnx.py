@@ -7,9 +7,8 @@ Weights are named, their values stay outside the IR; a missing optional input is
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseIntOrFPElementsAttr,
@@ -22,9 +21,13 @@ from xdsl.dialects.builtin import (
     f32,
     i64,
 )
-from xdsl.ir import Attribute, Block, Dialect, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Dialect, Region, SSAValue
 from xdsl.irdl import (
+    AnyAttr,
+    BaseAttr,
     IRDLOperation,
+    ParamAttrConstraint,
+    VarConstraint,
     irdl_op_definition,
     operand_def,
     prop_def,
@@ -89,6 +92,11 @@ class Operator:
         if isinstance(spec, list):
             spec = spec[0]
         return None if isinstance(spec, type) else spec
+
+    def kind(self, attribute: str) -> type:
+        """int, float, str, or tuple (of integers)."""
+        spec = self.attributes[attribute]
+        return spec if isinstance(spec, type) else type(spec[0] if isinstance(spec, list) else spec)
 
 
 OPERATORS: dict[str, Operator] = {}
@@ -215,26 +223,28 @@ class NodeOp(IRDLOperation):
         if not 1 <= len(self.outs) <= row.outputs:
             raise VerifyException(f"{row.name} has 1 to {row.outputs} outputs, not {len(self.outs)}")
         for index, slot in enumerate(row.inputs[: len(self.inputs)]):
-            value = self.input(index)
-            if value is None:
-                if not slot.optional:
-                    raise VerifyException(f"input {slot.name} is missing")
-            elif not isinstance(value.type, TensorType):
-                raise VerifyException(f"input {slot.name} is no tensor")
-            elif slot.constant:
-                if not isinstance(value.owner, ConstantOp):
-                    raise VerifyException(f"input {slot.name} must be a constant")
-            elif str(value.type.element_type) not in slot.elements:
-                raise VerifyException(f"input {slot.name} holds {value.type.element_type}, not {' or '.join(slot.elements)}")
+            self._verify_input(slot, self.input(index))
         for name, attr in self.attributes.items():
             if name not in row.attributes:
                 raise VerifyException(f"{row.name} has no attribute {name}; it has: {', '.join(row.attributes) or 'none'}")
-            value, spec = _plain(attr), row.attributes[name]
-            kind = spec if isinstance(spec, type) else type(spec[0] if isinstance(spec, list) else spec)
+            value, kind, choices = _plain(attr), row.kind(name), row.choices(name)
             if not isinstance(value, kind):
                 raise VerifyException(f"attribute {name} is of type {kind.__name__}")
-            if row.choices(name) and value not in row.choices(name):
-                raise VerifyException(f"{name} {value!r} is not supported; supported: {', '.join(map(str, row.choices(name)))}")
+            if choices and value not in choices:
+                raise VerifyException(f"{name} {value!r} is not supported; supported: {', '.join(map(str, choices))}")
+
+    @staticmethod
+    def _verify_input(slot: Input, value: SSAValue | None) -> None:
+        if value is None:
+            if not slot.optional:
+                raise VerifyException(f"input {slot.name} is missing")
+        elif not isinstance(value.type, TensorType):
+            raise VerifyException(f"input {slot.name} is no tensor")
+        elif slot.constant:
+            if not isinstance(value.owner, ConstantOp):
+                raise VerifyException(f"input {slot.name} must be a constant")
+        elif str(value.type.element_type) not in slot.elements:
+            raise VerifyException(f"input {slot.name} holds {value.type.element_type}, not {' or '.join(slot.elements)}")
 
 
 def _node_class(row: Operator) -> type[NodeOp]:
@@ -289,17 +299,14 @@ class ConstantOp(IRDLOperation):
     """A constant that is no weight: shapes, axes, scalars."""
 
     name = "onnx.constant"
-    value = prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(Tensor)
+    T: ClassVar = VarConstraint("T", BaseAttr(TensorType))
+    value = prop_def(ParamAttrConstraint(DenseIntOrFPElementsAttr, (T, AnyAttr())))
+    result = result_def(T)
     traits = traits_def(Pure())
-    assembly_format = "$value attr-dict `:` type($result)"
+    assembly_format = "$value attr-dict"
 
     def __init__(self, value: DenseIntOrFPElementsAttr) -> None:
         super().__init__(properties={"value": value}, result_types=[value.type])
-
-    def verify_(self) -> None:
-        if self.value.type != self.result.type:
-            raise VerifyException("the value is of the result's type")
 
 
 @irdl_op_definition
@@ -326,11 +333,6 @@ class OutputOp(IRDLOperation):
 
     def __init__(self, tensor: str, input: SSAValue) -> None:
         super().__init__(operands=[input], properties={"tensor": StringAttr(tensor)})
-
-
-def graph_in(module: Operation) -> GraphOp | None:
-    """The module's ``onnx.graph``, None where there is none."""
-    return next((op for op in module.walk() if isinstance(op, GraphOp)), None)
 
 
 Onnx = Dialect("onnx", [GraphOp, InputOp, ParamOp, ConstantOp, NoneOp, OutputOp, *NODE_OPS.values()])

@@ -1,0 +1,146 @@
+"""A model in normal form into the ``onnx`` dialect; weights stay outside, by name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+from onnx import helper, numpy_helper
+from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.ir import Block, Operation, SSAValue
+
+from compiler.dialects import onnx as dialect
+from compiler.dialects.dense import Array, dense, element_type
+from compiler.frontend.fold import static_shapes
+from compiler.frontend.load import load_model
+from compiler.frontend.support import attribute_value, dtype_name, node_problems, unsupported
+
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+_INTEGERS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+
+
+def import_model(model: onnx.ModelProto, name: str, place: str | None = None) -> tuple[ModuleOp, dict[str, Array]]:
+    """A module with one ``onnx.graph @name``, and the weights by initializer name.
+
+    Args:
+        model: in the normal form of ``load.py``.
+        name: of the graph.
+        place: the file, for errors; left out: the name.
+
+    Raises:
+        UserError: operators, attributes, element types or shapes that are not supported, all of them at once.
+    """
+    importer = _Importer(model.graph)
+    if problems := importer.problems():
+        raise unsupported(place or name, problems)
+    module = ModuleOp([dialect.GraphOp(name, importer.block())])
+    module.verify()
+    return module, importer.weights
+
+
+class _Importer:
+    """Translates one graph."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
+        self.used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+        self.weights: dict[str, Array] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.constants: dict[str, Array] = {}
+        self.nodes: list[onnx.NodeProto] = []
+        shapes = static_shapes(graph)
+        self.types = {tensor.name: (tensor.data_type, shapes.get(tensor.name)) for tensor in graph.initializer}
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            self.types[value.name] = (value.type.tensor_type.elem_type, shapes.get(value.name))
+        for node in graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                tensor = node.attribute[0].t
+                self.constants[node.output[0]] = numpy_helper.to_array(tensor)
+                self.types[node.output[0]] = (tensor.data_type, tuple(tensor.dims))
+            else:
+                self.nodes.append(node)
+
+    def problems(self) -> list[str]:
+        """Everything of the graph that is not supported."""
+        values: list[tuple[str, onnx.ValueInfoProto, tuple[int, ...]]] = [
+            ("input", value, (*_FLOATS, *_INTEGERS)) for value in self.graph.input if value.name in self.used
+        ]
+        values += [("output", value, _FLOATS) for value in self.graph.output]
+        found = []
+        for kind, value, allowed in values:
+            if not value.type.HasField("tensor_type"):
+                found.append(f'{kind} "{value.name}": not a tensor')
+            else:
+                found += _dtype_problem(kind, value.name, self.types[value.name][0], allowed)
+        for tensor in self.graph.initializer:
+            found += _dtype_problem("initializer", tensor.name, tensor.data_type, _FLOATS)
+        if self.graph.sparse_initializer:
+            found.append("sparse initializers not supported; supported: dense ones")
+        for node in self.nodes:
+            found += node_problems(node, self.types, self.weights | self.constants)
+        if found:
+            return found
+        tensors = {name: node for node in self.nodes for name in node.output if name}
+        return [
+            f'node "{node.name}" ({node.op_type}): the shape of its output "{name}" cannot be inferred'
+            for name, node in tensors.items()
+            if self.types.get(name, (0, None))[1] is None
+        ]
+
+    def block(self) -> Block:
+        """The body of the graph."""
+        block = Block()
+        values: dict[str, SSAValue] = {}
+
+        def add(op: Operation) -> Operation:
+            block.add_op(op)
+            return op
+
+        def define(op: Operation, names: Sequence[str]) -> None:
+            for name, result in zip(names, add(op).results, strict=True):
+                values[name] = result
+                result.name_hint = name if SSAValue.is_valid_name(name) else None
+
+        for value in self.graph.input:
+            if value.name in self.used:
+                define(dialect.InputOp(value.name, self._type(value.name)), [value.name])
+        for name in self.weights:
+            define(dialect.ParamOp(name, self._type(name)), [name])
+        for name, array in self.constants.items():
+            define(dialect.ConstantOp(dense(array)), [name])
+        for node in self.nodes:
+            operands: list[SSAValue] = []
+            for slot, name in zip(dialect.OPERATORS[node.op_type].inputs, node.input, strict=False):
+                if not name:
+                    operands.append(add(dialect.NoneOp()).results[0])
+                elif slot.constant and name in self.weights:  # a weight by its form, a constant by its use: an exponent, say
+                    operands.append(add(dialect.ConstantOp(dense(self.weights[name]))).results[0])
+                else:
+                    operands.append(values[name])
+            attributes = {attr.name: attribute_value(attr) for attr in node.attribute}
+            types = [self._type(name) for name in node.output]
+            define(dialect.NODE_OPS[node.op_type](node.name, operands, attributes, types), node.output)
+        for value in self.graph.output:
+            add(dialect.OutputOp(value.name, values[value.name]))
+        return block
+
+    def _type(self, name: str) -> dialect.Tensor:
+        data_type, shape = self.types[name]
+        element = element_type(helper.tensor_dtype_to_np_dtype(data_type))
+        assert element is not None
+        assert shape is not None
+        return TensorType(element, shape)
+
+
+def _dtype_problem(kind: str, name: str, data_type: int, allowed: Sequence[int]) -> list[str]:
+    if data_type in allowed:
+        return []
+    return [f'{kind} "{name}": {dtype_name(data_type)} not supported; supported: {", ".join(map(dtype_name, allowed))}']
+
+
+def parse_onnx_file(path: str, batch: int | None = None) -> ModuleOp:
+    """A model's file as an ``onnx``-level module; its weights stay in the file."""
+    return import_model(load_model(path, batch), graph_name(path), path)[0]
+
+
+def graph_name(path: str) -> str:
+    """The graph's name in the IR: the file's, with what symbols cannot hold replaced."""
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in Path(path).stem) or "model"

@@ -1,0 +1,170 @@
+"""ONNX files into one normal form: one opset, one batch size, static shapes, constants folded.
+
+In the normal form every initializer is a weight (see ``fold.py``), every other constant is a ``Constant`` node, every node has a name,
+and nothing is left that no output needs.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import onnx.checker
+import onnx.external_data_helper
+import onnx.inliner
+import onnx.parser
+import onnx.shape_inference
+import onnx.version_converter
+
+from compiler.frontend.fold import drop_unused, fold_constants
+from compiler.frontend.support import is_known, operator_problems, unsupported
+from isa.errors import UserError
+
+OPSET = 21
+"""All models are converted to this opset.  The converter reaches it from 7 on; newer models are converted down where nothing is lost."""
+
+EXTENSIONS = (".onnx", ".onnxtxt")
+
+
+def load_model(path: str, batch: int | None = None) -> onnx.ModelProto:
+    """Read ``.onnx`` (with external data beside it) or ONNX's text format ``.onnxtxt``, in normal form.
+
+    ``batch`` binds the symbolic first axis of the inputs.
+
+    Raises:
+        UserError: the file is missing, damaged, newer than the ``onnx`` package, or has shapes that stay dynamic.
+    """
+    return prepare_model(read_model(path), path, batch)
+
+
+def read_model(path: str) -> onnx.ModelProto:
+    """The model as the file has it, with its external data."""
+    file = Path(path)
+    if file.suffix not in EXTENSIONS:
+        raise UserError(path, f"not a model: the name of a model ends in {' or '.join(EXTENSIONS)}")
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UserError(path, f"cannot be read: {error.strerror}") from error
+    if file.suffix == ".onnxtxt":
+        with told(path, "not valid ONNX text"):
+            model = onnx.parser.parse_model(data.decode())
+    else:
+        with told(path, "not a valid ONNX file"):
+            model = onnx.load_model_from_string(data)
+    with told(path, "external data cannot be loaded"):
+        onnx.external_data_helper.load_external_data_for_model(model, str(file.parent))
+    return model
+
+
+def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) -> onnx.ModelProto:
+    """The normal form of a model; the model passed in stays as it is.  ``place`` names it in errors."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    model = copy
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    newest = onnx.defs.onnx_opset_version()
+    if not 1 <= version <= newest:
+        raise UserError(place, f"opset {version} is not known to the installed onnx package (1 to {newest}); export for opset {OPSET}")
+    if model.functions:
+        with told(place, "functions of the model cannot be inlined"):
+            model = onnx.inliner.inline_local_functions(model)
+    if not all(is_known(node) for node in model.graph.node):
+        raise unsupported(place, operator_problems(model.graph))  # nothing below would understand these nodes
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]  # IR version 3 lists weights as inputs
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, 4)
+    _name_nodes(model.graph)
+    _bind_batch(model.graph, place, batch)
+    with told(place, "not a valid model"):
+        onnx.checker.check_model(model)
+    del model.graph.value_info[:]  # what the file says of shapes may hold for another batch size
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    if version != OPSET:
+        model = _convert(model, place, version)
+    return _fold(model, place)
+
+
+def _fold(model: onnx.ModelProto, place: str) -> onnx.ModelProto:
+    """Infer shapes and fold in turn: a folded shape makes further shapes static, a static shape folds further."""
+    while True:
+        with told(place, "shapes do not fit"):
+            model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        with told(place, "constants cannot be folded"):
+            changed = fold_constants(model)
+        drop_unused(model.graph)
+        if not changed:
+            _name_nodes(model.graph)
+            return model
+        del model.graph.value_info[:]
+
+
+def _convert(model: onnx.ModelProto, place: str, version: int) -> onnx.ModelProto:
+    try:
+        with told(place, f"cannot be converted from opset {version} to {OPSET}; export for opset {OPSET}"):
+            return onnx.version_converter.convert_version(model, OPSET)
+    except UserError:
+        if problems := operator_problems(model.graph):  # more likely the reason, and more useful to know
+            raise unsupported(place, problems) from None
+        raise
+
+
+def _bind_batch(graph: onnx.GraphProto, place: str, batch: int | None) -> None:
+    """Replace the symbolic first axis of every input by ``batch``."""
+    problems, bound = [], False
+    for value in graph.input:
+        tensor = value.type.tensor_type
+        if not tensor.HasField("shape"):
+            problems.append(f'input "{value.name}": its shape is unknown; export the model with shapes')
+        for axis, dim in enumerate(tensor.shape.dim):
+            if dim.dim_value > 0 or (axis > 0 and dim.WhichOneof("value") == "dim_value" and dim.dim_value == 0):
+                continue
+            shown = f' ("{dim.dim_param}")' if dim.dim_param else ""
+            if axis > 0:
+                problems.append(
+                    f'input "{value.name}": axis {axis}{shown} is dynamic; --batch N binds only the first axis: export with a fixed size'
+                )
+            elif batch is None:
+                problems.append(f'input "{value.name}": the batch size{shown} is not fixed; give it with --batch N')
+            else:
+                dim.dim_value, bound = batch, True
+    if problems:
+        raise UserError(place, f"{len(problems)} dynamic shape{'s' if len(problems) > 1 else ''}", problems)
+    fixed = {value.type.tensor_type.shape.dim[0].dim_value for value in graph.input if value.type.tensor_type.shape.dim}
+    if batch is not None and not bound and batch not in fixed:
+        sizes = " and ".join(map(str, sorted(fixed))) or "none"
+        raise UserError(place, f"--batch {batch} has nothing to bind: the model's first axes are fixed ({sizes})")
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Give every node a name of its own: ``Gemm_3`` for the fourth node, a further number where a name is taken."""
+    taken: set[str] = {node.name for node in graph.node}
+    seen: set[str] = set()
+    for index, node in enumerate(graph.node):
+        name = base = node.name or f"{node.op_type}_{index}"
+        count = 1
+        while name in seen or (name != node.name and name in taken):
+            count += 1
+            name = f"{base}_{count}"
+        seen.add(name)
+        node.name = name
+
+
+@contextmanager
+def told(place: str, what: str) -> Iterator[None]:
+    """Whatever the onnx package raises on a damaged model becomes one line: it raises far more than its documentation lists."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(place, f"{what}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    text = re.sub(r"\S*/onnx/\S+:\d+: |^\[\w+\] ", "", str(error).strip())  # its own source lines help no user
+    return " ".join(text.split())[:300] or type(error).__name__
