@@ -10,7 +10,11 @@ from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
+    DenseIntOrFPElementsAttr,
+    DictionaryAttr,
+    Float64Type,
     FloatAttr,
+    I64,
     IntegerAttr,
     MemRefType,
     StringAttr,
@@ -78,23 +82,23 @@ class TileOp(IRDLOperation):
 
 @irdl_op_definition
 class ProgramOp(IRDLOperation):
-    """The training step on one machine (its description as JSON); rings of tiles have ``slots`` buffers."""
+    """The training step on one machine; rings of tiles have ``slots`` buffers."""
 
     name = "tile.program"
     sym_name = prop_def(SymbolNameConstraint())
-    machine = prop_def(StringAttr)
+    machine = prop_def(DictionaryAttr)
     schedule = prop_def(StringAttr)
-    slots = prop_def(IntegerAttr)
+    slots = prop_def(IntegerAttr[I64])
     """2: tiles are loaded and drained behind the beats (double buffering); 1: loading, beats and draining take turns."""
     body = region_def("single_block")
     traits = traits_def(NoTerminator())
     assembly_format = "$sym_name `slots` $slots `schedule` $schedule `machine` $machine $body attr-dict"
 
-    def __init__(self, name: str, machine: str, schedule: str, slots: int) -> None:
+    def __init__(self, name: str, machine: DictionaryAttr, schedule: str, slots: int) -> None:
         super().__init__(
             properties={
                 "sym_name": StringAttr(name),
-                "machine": StringAttr(machine),
+                "machine": machine,
                 "schedule": StringAttr(schedule),
                 "slots": IntegerAttr(slots, i64),
             },
@@ -104,20 +108,25 @@ class ProgramOp(IRDLOperation):
 
 @irdl_op_definition
 class TensorOp(IRDLOperation):
-    """A tensor in DRAM. ``kind``: input, param, constant (its value lies outside the IR, by name) or scratch."""
+    """A tensor in DRAM. ``kind``: input, param, constant or scratch; the values of params lie outside the IR, by name."""
 
     name = "tile.tensor"
     kind = prop_def(StringAttr)
     symbol = prop_def(StringAttr)
-    classes = opt_prop_def(IntegerAttr)
-    address = opt_prop_def(IntegerAttr)
+    classes = opt_prop_def(IntegerAttr[I64])
+    value = opt_prop_def(DenseIntOrFPElementsAttr)
+    """Of a constant."""
+    address = opt_prop_def(IntegerAttr[I64])
     """Byte address, once allocated."""
     result = result_def(MemRef)
-    assembly_format = "$kind $symbol (`classes` $classes^)? (`at` $address^)? attr-dict `:` type($result)"
+    assembly_format = "$kind $symbol (`classes` $classes^)? (`value` $value^)? (`at` $address^)? attr-dict `:` type($result)"
 
-    def __init__(self, kind: str, symbol: str, type: MemRef, classes: int | None = None) -> None:
+    def __init__(
+        self, kind: str, symbol: str, type: MemRef, classes: int | None = None, value: DenseIntOrFPElementsAttr | None = None
+    ) -> None:
         super().__init__(
-            properties={"kind": StringAttr(kind), "symbol": StringAttr(symbol), "classes": _int(classes)}, result_types=[type]
+            properties={"kind": StringAttr(kind), "symbol": StringAttr(symbol), "classes": _int(classes), "value": value},
+            result_types=[type],
         )
 
     def verify_(self) -> None:
@@ -147,8 +156,8 @@ class BufferOp(IRDLOperation):
 
     name = "tile.buffer"
     symbol = prop_def(StringAttr)
-    ring = opt_prop_def(IntegerAttr)
-    address = opt_prop_def(IntegerAttr)
+    ring = opt_prop_def(IntegerAttr[I64])
+    address = opt_prop_def(IntegerAttr[I64])
     """Byte address, once allocated."""
     result = result_def(MemRef)
     assembly_format = "$symbol (`ring` $ring^)? (`at` $address^)? attr-dict `:` type($result)"
@@ -198,7 +207,7 @@ class MapOp(TileOp):
 
     name = "tile.map"
     fn = prop_def(StringAttr)
-    imm = opt_prop_def(FloatAttr)
+    imm = opt_prop_def(FloatAttr[Float64Type])
     imm_at = opt_prop_def(ArrayAttr[IntegerAttr])
     ins = var_operand_def(MemRef)
     out = operand_def(MemRef)
@@ -274,9 +283,9 @@ class SgdOp(TileOp):
     """Weights updated on the vector unit, in chunks: v ← μ·v + (g + λ·w); w ← w − η·v; ``weights``: w and perhaps v, in DRAM, in place."""
 
     name = "tile.sgd"
-    lr = prop_def(FloatAttr)
-    momentum = prop_def(FloatAttr)
-    decay = prop_def(FloatAttr)
+    lr = prop_def(FloatAttr[Float64Type])
+    momentum = prop_def(FloatAttr[Float64Type])
+    decay = prop_def(FloatAttr[Float64Type])
     grad = operand_def(MemRef)
     """In DRAM or in the scratchpad."""
     chunks = var_operand_def(MemRef)
@@ -320,21 +329,19 @@ class NestOp(TileOp):
     rows = prop_def(StringAttr)
     cols = prop_def(StringAttr)
     stream = prop_def(StringAttr)
-    macs = prop_def(IntegerAttr)
+    macs = prop_def(IntegerAttr[I64])
     """MACs of the products computed."""
-    traffic = prop_def(IntegerAttr)
-    """Least DRAM bytes: each tensor in DRAM read once, written once."""
     body = region_def("single_block")
     traits = traits_def(NoTerminator())
     assembly_format = (
-        "`rows` $rows `cols` $cols `stream` $stream `layer` $layer `product` $product `macs` $macs `traffic` $traffic $body attr-dict"
+        "`rows` $rows `cols` $cols `stream` $stream `layer` $layer `product` $product `macs` $macs $body attr-dict"
     )
 
-    def __init__(self, rows: str, cols: str, stream: str, layer: str, product: str, macs: int, traffic: int, body: Sequence[Operation]) -> None:
+    def __init__(self, rows: str, cols: str, stream: str, layer: str, product: str, macs: int, body: Sequence[Operation]) -> None:
         super().__init__(
             properties={
                 "rows": StringAttr(rows), "cols": StringAttr(cols), "stream": StringAttr(stream), "layer": StringAttr(layer),
-                "product": StringAttr(product), "macs": IntegerAttr(macs, i64), "traffic": IntegerAttr(traffic, i64),
+                "product": StringAttr(product), "macs": IntegerAttr(macs, i64),
             },
             regions=[Region(Block(list(body)))],
         )  # fmt: skip
@@ -346,8 +353,8 @@ class ForOp(IRDLOperation):
 
     name = "tile.for"
     axis = prop_def(StringAttr)
-    extent = prop_def(IntegerAttr)
-    step = prop_def(IntegerAttr)
+    extent = prop_def(IntegerAttr[I64])
+    step = prop_def(IntegerAttr[I64])
     body = region_def("single_block")
     traits = traits_def(NoTerminator())
     assembly_format = "$axis `to` $extent `step` $step $body attr-dict"
@@ -478,8 +485,8 @@ class UpdateOp(IRDLOperation):
     """The weight update in place: w ← w − η·(g + λ·w)."""
 
     name = "tile.update"
-    lr = prop_def(FloatAttr)
-    decay = prop_def(FloatAttr)
+    lr = prop_def(FloatAttr[Float64Type])
+    decay = prop_def(FloatAttr[Float64Type])
     assembly_format = "`lr` $lr `decay` $decay attr-dict"
 
     def __init__(self, lr: float, decay: float) -> None:

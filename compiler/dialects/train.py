@@ -14,7 +14,9 @@ import numpy as np
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseIntOrFPElementsAttr,
+    Float64Type,
     FloatAttr,
+    I64,
     IntegerAttr,
     StringAttr,
     SymbolNameConstraint,
@@ -105,7 +107,7 @@ class LeafOp(IRDLOperation):
     kind = prop_def(StringAttr)
     leaf = prop_def(StringAttr)
     """Name as users know it: the ONNX input or initializer, ``grad/<output>``, ``momentum/<param>``."""
-    classes = opt_prop_def(IntegerAttr)
+    classes = opt_prop_def(IntegerAttr[I64])
     result = result_def(Tensor)
     assembly_format = "$kind $leaf (`classes` $classes^)? attr-dict `:` type($result)"
 
@@ -359,9 +361,9 @@ class UpdateOp(TrainOp):
     """
 
     name = "train.update"
-    lr = prop_def(FloatAttr)
-    momentum = prop_def(FloatAttr)
-    decay = prop_def(FloatAttr)
+    lr = prop_def(FloatAttr[Float64Type])
+    momentum = prop_def(FloatAttr[Float64Type])
+    decay = prop_def(FloatAttr[Float64Type])
     inputs = var_operand_def(Tensor)
     outs = var_result_def(Tensor)
     traits = traits_def(Pure())

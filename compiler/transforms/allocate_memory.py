@@ -1,0 +1,85 @@
+"""``allocate-memory``: give every tensor its DRAM address and every buffer its place in the scratchpad."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from compiler.dialects import tile
+from compiler.dialects.machine import to_machine
+from compiler.schedule.allocate import Lifetime, align, allocate, live_bytes
+from isa.errors import UserError
+
+
+def nbytes(value: SSAValue) -> int:
+    """Bytes of a memory value (of one buffer, if it is a ring)."""
+    type = tile.memref_of(value)
+    return int(np.prod(type.get_shape(), dtype=np.int64)) * type.element_type.bitwidth // 8  # type: ignore[attr-defined]
+
+
+def storage(value: SSAValue) -> SSAValue:
+    """The tensor or buffer behind views."""
+    while isinstance(value.owner, tile.ViewOp):
+        value = value.owner.input
+    return value
+
+
+@dataclass(frozen=True)
+class AllocateMemory(ModulePass):
+    """See the module's docstring."""
+
+    name = "allocate-memory"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for program in op.body.block.ops:
+            if isinstance(program, tile.ProgramOp):
+                _dram(program)
+                _scratchpad(program)
+
+
+def _dram(program: tile.ProgramOp) -> None:
+    address = 0
+    for op in program.body.block.ops:
+        if isinstance(op, tile.TensorOp):
+            op.address = IntegerAttr(address, i64)
+            address += align(nbytes(op.result))
+
+
+def _scratchpad(program: tile.ProgramOp) -> None:
+    machine = to_machine(program.machine)
+    uses: dict[tile.BufferOp, list[int]] = {}
+    work: list[Operation] = []
+    for op in program.body.block.ops:
+        if isinstance(op, tile.TileOp):
+            for inner in op.walk():
+                for operand in inner.operands:
+                    owner = storage(operand).owner
+                    if isinstance(owner, tile.BufferOp):
+                        uses.setdefault(owner, []).append(len(work))
+            work.append(op)
+    buffers = list(uses)
+    lifetimes = []
+    for buffer in buffers:
+        size = align(nbytes(buffer.result)) * (buffer.ring.value.data if buffer.ring else 1)
+        # The rings of tiles serve all nests, and run ahead from one into the next.
+        first, last = (0, len(work)) if buffer.symbol.data.endswith(".tiles") else (min(uses[buffer]), max(uses[buffer]))
+        lifetimes.append(Lifetime(size, first, last))
+    addresses, total = allocate(lifetimes)
+    capacity = machine.scratchpad.bytes
+    if total > capacity:
+        worst = max(range(len(work)), key=lambda i: live_bytes(lifetimes, i))
+        layer = work[worst].layer.data if isinstance(work[worst], tile.TileOp) else ""
+        raise UserError(
+            f"machine {machine.name}",
+            f"its scratchpad of {capacity:,} bytes is too small for this network: {total:,} bytes are needed, most of them around layer "
+            f'"{layer}"; give the machine a larger scratchpad or lower --batch',
+        )
+    for buffer, address in zip(buffers, addresses, strict=True):
+        buffer.address = IntegerAttr(address, i64)
+    for op in list(program.body.block.ops):
+        if isinstance(op, tile.BufferOp) and op not in uses:
+            op.detach()
+            op.erase()

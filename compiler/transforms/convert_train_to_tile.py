@@ -1,0 +1,131 @@
+"""``convert-train-to-tile``: choose a dataflow for every product, give every tensor a home, and write the loops over tiles.
+
+Reshapes vanish (same words), inputs are copied to the scratchpad at their first use, weights stay in DRAM and come tile by tile,
+gradients of weights go out tile by tile, everything else stays in the scratchpad.  The two gradient products of a layer are
+scheduled together: interleaved in one nest, or one nest after the other.
+"""
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+from xdsl.passes import ModulePass
+
+from compiler.dialects import tile, train
+from compiler.dialects.machine import machine_attr
+from compiler.schedule import SCHEDULES
+from compiler.transforms.tile_builder import TileBuilder
+from compiler.transforms.tile_nests import emit_nest
+from isa.errors import UserError
+from isa.machine import Machine, load_machine
+
+
+@dataclass(frozen=True)
+class ConvertTrainToTile(ModulePass):
+    """See the module's docstring."""
+
+    name = "convert-train-to-tile"
+
+    schedule: str = "interleaved"
+    """One of compiler.schedule.SCHEDULES."""
+    machine: str = ""
+    """Path of a machine file; empty: the default machine."""
+    double_buffer: bool = True
+    """Load and drain tiles behind the beats."""
+    fused_update: bool = False
+    """Update weights in the array, where schedule and optimiser allow it; their gradients are then not stored."""
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        machine = load_machine(self.machine) if self.machine else Machine()
+        lower(op, machine, self.schedule, double_buffer=self.double_buffer, fused_update=self.fused_update)
+
+
+def lower(module: ModuleOp, machine: Machine, schedule: str, *, double_buffer: bool, fused_update: bool) -> None:
+    """The pass, for callers that have a machine rather than its file.
+
+    Raises:
+        UserError: an unknown schedule, or a machine that cannot compute what the graph needs.
+    """
+    if schedule not in SCHEDULES:
+        raise UserError("--schedule", f"unknown schedule {schedule!r}; there are {', '.join(SCHEDULES)}")
+    if not machine.operand.is_float:
+        raise UserError(f"machine {machine.name}", f"its array computes {machine.array.operand}; training needs f32 or bf16 operands")
+    for graph in [op for op in module.body.block.ops if isinstance(op, train.GraphOp)]:
+        label = f"{schedule}, double buffer {_on(double_buffer)}, fused update {_on(fused_update)}"
+        program = tile.ProgramOp(graph.sym_name.data, machine_attr(machine), label, 2 if double_buffer else 1)
+        builder = TileBuilder(program, machine, SCHEDULES[schedule], double_buffer=double_buffer)
+        _Walk(builder, fused_update).graph(graph)
+        module.body.block.insert_op_before(program, graph)
+        graph.detach()
+        graph.erase(safe_erase=False)
+
+
+def _on(option: bool) -> str:
+    return "on" if option else "off"
+
+
+class _Walk:
+    """Goes through a graph once, handing every operation to its lowering."""
+
+    def __init__(self, builder: TileBuilder, fused_update: bool) -> None:
+        self.builder = builder
+        self.fused_update = fused_update
+        self.done: set[Operation] = set()
+
+    def graph(self, graph: train.GraphOp) -> None:
+        self.builder.analyse(graph)
+        for op in graph.body.block.ops:
+            if op not in self.done:
+                self.operation(op)
+                self.done.add(op)
+
+    def operation(self, op: Operation) -> None:
+        match op:
+            case train.ProductOp() if op.role.data == "fwd":
+                emit_nest(self.builder, [op], None)
+            case train.ProductOp():
+                self.gradients(op)
+            case train.UpdateOp():
+                self.builder.update(op)
+            case train.OutputOp():
+                self.builder.output(op)
+            case _:
+                self.builder.simple(op)
+
+    def gradients(self, op: train.ProductOp) -> None:
+        """Both gradient products of a layer, dX before dW; which of them exist is the graph's affair."""
+        pair = [op]
+        for other in self.builder.products_of(op):
+            if other not in self.done and other.role.data != op.role.data:
+                pair.append(other)
+                break
+        pair.sort(key=lambda p: p.role.data, reverse=True)
+        fused = self.fusable(pair) if self.fused_update else None
+        if self.builder.schedule.interleaves:
+            emit_nest(self.builder, pair, fused)
+        else:
+            for product in pair:
+                emit_nest(self.builder, [product], fused if product.role.data == "dw" else None)
+        self.done |= set(pair)
+        if fused is not None:
+            self.done.add(fused)
+            self.builder.fused(fused)
+
+    def fusable(self, pair: list[train.ProductOp]) -> train.UpdateOp | None:
+        """The update that can happen in the array: plain SGD on a weight that nothing later reads."""
+        dw = pair[-1]
+        if dw.role.data != "dw":
+            return None
+        users = self.builder.users(dw.result)
+        updates = [u for u in users if isinstance(u, train.UpdateOp)]
+        if len(updates) != 1 or any(not isinstance(u, train.UpdateOp | train.OutputOp) for u in users):
+            return None
+        update = updates[0]
+        weight = self.builder.root(update.inputs[0])
+        readers = set(self.builder.users(update.inputs[0])) - {update}
+        mapping = self.builder.mapping(dw)
+        in_place = mapping.beat("dw") == "dw" and isinstance(weight.owner, train.LeafOp)
+        if update.momentum.value.data or not in_place or not readers <= self.done | set(pair):
+            return None
+        return update
