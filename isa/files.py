@@ -32,9 +32,9 @@ def write(path: str | Path, data: bytes | str) -> None:
         UserError: the file cannot be written; whatever stood there before still does.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
+        target = Path(os.path.realpath(path))
+        temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
         if target.exists() and not target.is_file() and not target.is_dir():
             target.write_bytes(content)
             return

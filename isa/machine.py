@@ -14,7 +14,7 @@ from isa.errors import UserError
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
-Energy = Annotated[float, msgspec.Meta(ge=0)]
+Energy = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
 class Array(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -35,7 +35,7 @@ class Scratchpad(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Dram(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The off-chip channel: one transfer at a time, read or write."""
 
-    bytes_per_cycle: Annotated[float, msgspec.Meta(gt=0)] = 32.0
+    bytes_per_cycle: Annotated[float, msgspec.Meta(ge=1e-3, le=1e9)] = 32.0
     latency: Natural = 100
     """Cycles from the request to the first byte; successive transfers overlap theirs."""
 
