@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, ModuleOp, TensorType
 from xdsl.ir import Block, Operation, SSAValue
 
 from compiler.dialects import onnx as dialect
 from compiler.dialects.dense import Array, dense, element_type
 from compiler.frontend.fold import static_shapes
 from compiler.frontend.load import load_model
-from compiler.frontend.support import attribute_value, dtype_name, node_problems, unsupported
-
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-_INTEGERS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+from compiler.frontend.support import attribute_value, node_problems, unsupported, used_names, value_problems
 
 
 def import_model(model: onnx.ModelProto, name: str, place: str | None = None) -> tuple[ModuleOp, dict[str, Array]]:
@@ -42,7 +40,6 @@ class _Importer:
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
-        self.used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
         self.weights: dict[str, Array] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.constants: dict[str, Array] = {}
         self.nodes: list[onnx.NodeProto] = []
@@ -60,20 +57,7 @@ class _Importer:
 
     def problems(self) -> list[str]:
         """Everything of the graph that is not supported."""
-        values: list[tuple[str, onnx.ValueInfoProto, tuple[int, ...]]] = [
-            ("input", value, (*_FLOATS, *_INTEGERS)) for value in self.graph.input if value.name in self.used
-        ]
-        values += [("output", value, _FLOATS) for value in self.graph.output]
-        found = []
-        for kind, value, allowed in values:
-            if not value.type.HasField("tensor_type"):
-                found.append(f'{kind} "{value.name}": not a tensor')
-            else:
-                found += _dtype_problem(kind, value.name, self.types[value.name][0], allowed)
-        for tensor in self.graph.initializer:
-            found += _dtype_problem("initializer", tensor.name, tensor.data_type, _FLOATS)
-        if self.graph.sparse_initializer:
-            found.append("sparse initializers not supported; supported: dense ones")
+        found = value_problems(self.graph)
         for node in self.nodes:
             found += node_problems(node, self.types, self.weights | self.constants)
         if found:
@@ -89,6 +73,7 @@ class _Importer:
         """The body of the graph."""
         block = Block()
         values: dict[str, SSAValue] = {}
+        used = used_names(self.graph)
 
         def add(op: Operation) -> Operation:
             block.add_op(op)
@@ -100,19 +85,19 @@ class _Importer:
                 result.name_hint = name if SSAValue.is_valid_name(name) else None
 
         for value in self.graph.input:
-            if value.name in self.used:
+            if value.name in used:
                 define(dialect.InputOp(value.name, self._type(value.name)), [value.name])
         for name in self.weights:
             define(dialect.ParamOp(name, self._type(name)), [name])
         for name, array in self.constants.items():
-            define(dialect.ConstantOp(dense(array)), [name])
+            define(dialect.ConstantOp(_dense(array)), [name])
         for node in self.nodes:
             operands: list[SSAValue] = []
             for slot, name in zip(dialect.OPERATORS[node.op_type].inputs, node.input, strict=False):
                 if not name:
                     operands.append(add(dialect.NoneOp()).results[0])
                 elif slot.constant and name in self.weights:  # a weight by its form, a constant by its use: an exponent, say
-                    operands.append(add(dialect.ConstantOp(dense(self.weights[name]))).results[0])
+                    operands.append(add(dialect.ConstantOp(_dense(self.weights[name]))).results[0])
                 else:
                     operands.append(values[name])
             attributes = {attr.name: attribute_value(attr) for attr in node.attribute}
@@ -130,10 +115,9 @@ class _Importer:
         return TensorType(element, shape)
 
 
-def _dtype_problem(kind: str, name: str, data_type: int, allowed: Sequence[int]) -> list[str]:
-    if data_type in allowed:
-        return []
-    return [f'{kind} "{name}": {dtype_name(data_type)} not supported; supported: {", ".join(map(dtype_name, allowed))}']
+def _dense(array: Array) -> DenseIntOrFPElementsAttr:
+    """The array as an attribute; integers of types that the IR lacks become int64, which holds all that shapes and exponents need."""
+    return dense(array if element_type(array.dtype) is not None else array.astype(np.int64))
 
 
 def parse_onnx_file(path: str, batch: int | None = None) -> ModuleOp:

@@ -18,7 +18,7 @@ import onnx.shape_inference
 import onnx.version_converter
 
 from compiler.frontend.fold import drop_unused, fold_constants
-from compiler.frontend.support import is_known, operator_problems, unsupported
+from compiler.frontend.support import is_known, operator_problems, unsupported, used_names, value_problems
 from isa.errors import UserError
 
 OPSET = 21
@@ -35,6 +35,8 @@ def load_model(path: str, batch: int | None = None) -> onnx.ModelProto:
     Raises:
         UserError: the file is missing, damaged, newer than the ``onnx`` package, or has shapes that stay dynamic.
     """
+    if batch is not None and batch < 1:
+        raise UserError(path, f"--batch {batch}: a batch has at least one row")
     return prepare_model(read_model(path), path, batch)
 
 
@@ -108,15 +110,17 @@ def _convert(model: onnx.ModelProto, place: str, version: int) -> onnx.ModelProt
         with told(place, f"cannot be converted from opset {version} to {OPSET}; export for opset {OPSET}"):
             return onnx.version_converter.convert_version(model, OPSET)
     except UserError:
-        if problems := operator_problems(model.graph):  # more likely the reason, and more useful to know
+        if problems := operator_problems(model.graph) + value_problems(model.graph):  # more likely the reason, and more useful to know
             raise unsupported(place, problems) from None
         raise
 
 
 def _bind_batch(graph: onnx.GraphProto, place: str, batch: int | None) -> None:
     """Replace the symbolic first axis of every input by ``batch``."""
+    used = used_names(graph)
+    inputs = [value for value in graph.input if value.name in used and value.type.HasField("tensor_type")]
     problems, bound = [], False
-    for value in graph.input:
+    for value in inputs:
         tensor = value.type.tensor_type
         if not tensor.HasField("shape"):
             problems.append(f'input "{value.name}": its shape is unknown; export the model with shapes')
@@ -134,7 +138,7 @@ def _bind_batch(graph: onnx.GraphProto, place: str, batch: int | None) -> None:
                 dim.dim_value, bound = batch, True
     if problems:
         raise UserError(place, f"{len(problems)} dynamic shape{'s' if len(problems) > 1 else ''}", problems)
-    fixed = {value.type.tensor_type.shape.dim[0].dim_value for value in graph.input if value.type.tensor_type.shape.dim}
+    fixed = {value.type.tensor_type.shape.dim[0].dim_value for value in inputs if value.type.tensor_type.shape.dim}
     if batch is not None and not bound and batch not in fixed:
         sizes = " and ".join(map(str, sorted(fixed))) or "none"
         raise UserError(place, f"--batch {batch} has nothing to bind: the model's first axes are fixed ({sizes})")
@@ -166,5 +170,5 @@ def told(place: str, what: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    text = re.sub(r"\S*/onnx/\S+:\d+: |^\[\w+\] ", "", str(error).strip())  # its own source lines help no user
+    text = re.sub(r"\S*/onnx/\S+:\d+: |\w+: Assertion `.*?` failed: |^\[\w+\] ", "", str(error).strip())  # its own source helps no user
     return " ".join(text.split())[:300] or type(error).__name__

@@ -1,6 +1,6 @@
 """What of a model is not supported, in the user's words: all of it at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -8,10 +8,13 @@ from onnx import TensorProto, helper
 
 from compiler.dialects.dense import Array, element_type
 from compiler.dialects.onnx import OPERATORS, Operator
-from compiler.frontend.fold import FOLDABLE
+from compiler.frontend.fold import FOLDABLE, is_weight
 from isa.errors import UserError
 
 HINTS = dict.fromkeys(("LSTM", "GRU", "RNN", "Loop", "Scan"), "recurrent operators can be unrolled by the exporter")
+
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 
 Types = Mapping[str, tuple[int, tuple[int, ...] | None]]
 """Element type (ONNX's number) and static shape (None: dynamic) of every tensor whose type is known."""
@@ -43,6 +46,8 @@ def operator_problems(graph: onnx.GraphProto) -> list[str]:
 def _operator_problem(node: onnx.NodeProto) -> str | None:
     if node.domain not in ("", "ai.onnx"):
         return f"({node.domain}.{node.op_type}): operator not supported; supported: ONNX's own domain"
+    if node.op_type in FOLDABLE - OPERATORS.keys():
+        return f"({node.op_type}): operator supported only on constants, which are folded"
     if node.op_type not in OPERATORS:
         hint = f"; {HINTS[node.op_type]}" if node.op_type in HINTS else ""
         return f"({node.op_type}): operator not supported{hint}"
@@ -60,6 +65,37 @@ def node_problems(node: onnx.NodeProto, types: Types, constants: Mapping[str, Ar
     if extra := node.output[row.outputs :]:  # outputs that nothing uses are gone
         problems.append(f'output "{extra[-1]}" not supported; supported: the first {row.outputs if row.outputs > 1 else "output"}')
     return [f'node "{node.name}" ({node.op_type}): {problem}' for problem in problems]
+
+
+def value_problems(graph: onnx.GraphProto) -> list[str]:
+    """Inputs that are used, outputs and initializers of types that are not supported."""
+    used = used_names(graph)
+    values: list[tuple[str, onnx.ValueInfoProto, tuple[int, ...]]]
+    values = [("input", value, (*FLOATS, *INTEGERS)) for value in graph.input if value.name in used]
+    values += [("output", value, FLOATS) for value in graph.output]
+    problems = []
+    for kind, value, allowed in values:
+        if not value.type.HasField("tensor_type"):
+            problems.append(f'{kind} "{value.name}": not a tensor; supported: tensors')
+        else:
+            problems += _dtype_problem(kind, value.name, value.type.tensor_type.elem_type, allowed)
+    for tensor in graph.initializer:
+        if is_weight(tensor):
+            problems += _dtype_problem("initializer", tensor.name, tensor.data_type, FLOATS)
+    if graph.sparse_initializer:
+        problems.append("sparse initializers not supported; supported: dense ones")
+    return problems
+
+
+def used_names(graph: onnx.GraphProto) -> set[str]:
+    """Tensors that a node or the user gets."""
+    return {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+
+
+def _dtype_problem(kind: str, name: str, data_type: int, allowed: Sequence[int]) -> list[str]:
+    if data_type in allowed:
+        return []
+    return [f'{kind} "{name}": {dtype_name(data_type)} not supported; supported: {", ".join(map(dtype_name, allowed))}']
 
 
 def _attribute_problems(node: onnx.NodeProto, row: Operator) -> list[str]:
