@@ -1,0 +1,114 @@
+"""The array as the fast engine sees it: its registers as whole matrices, a nest of beats as matrix products."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emulator.memory import Memory, convert
+from emulator.nest import Beat, Nest, Source
+from isa.dtypes import DType
+from isa.machine import Machine
+from isa.stream import Stream
+
+Array = npt.NDArray[Any]
+
+
+def updated(w: Array, g: Array, lr: float, decay: float) -> Array:
+    """The weight after `upd`: w − η·(g + λ·w), each operation rounded to fp32, the result converted to the accumulator's type."""
+    with np.errstate(all="ignore"):
+        wide = w.astype(np.float32)
+        new = wide - np.float32(lr) * (g.astype(np.float32) + np.float32(decay) * wide)
+    return convert(new, DType.f32 if w.dtype.kind == "f" else DType.i32)
+
+
+class ArrayValues:
+    """The R×C registers of one kind are one matrix; what enters a port last stays there for `held`."""
+
+    def __init__(self, machine: Machine, spad: Memory) -> None:
+        self.spad = spad
+        self.operand, self.accumulator = machine.operand, machine.accumulator
+        self.exact = np.dtype(np.float64 if self.operand is DType.i8 else np.float32)
+        """Type of the products: int8 products add exactly in fp64, so that a fast matrix product can be used for them, too."""
+        shape = (machine.rows, machine.cols)
+        self.w_next, self.w, self.g, self.g_out = (np.zeros(shape, self.accumulator.numpy) for _ in range(4))
+        self.multiplier = np.zeros(shape, self.exact)
+        """``w`` as the multipliers take it."""
+        self.port: dict[str, Array] = {port: np.zeros((1, 0), self.accumulator.numpy) for port in ("h", "v")}
+
+    def load(self, src: Stream, counters: Sequence[int]) -> None:
+        """The tile of a `wload` into w_next."""
+        tile = np.atleast_2d(self.spad.view(src, counters))
+        self.w_next = np.zeros_like(self.w_next)
+        self.w_next[: tile.shape[0], : tile.shape[1]] = convert(tile, self.accumulator)
+
+    def drain(self, dst: Stream, counters: Sequence[int]) -> None:
+        """g_out to where a `drain` puts it."""
+        tile = np.atleast_2d(self.spad.view(dst, counters))
+        tile[...] = convert(self.g_out[: tile.shape[0], : tile.shape[1]], dst.dtype)
+
+    def run(self, nest: Nest, counters: Sequence[int], turns: Sequence[int], swap: bool, zeros: Sequence[bool]) -> None:
+        """All beats of a nest, the exchange of the gradient at its end left out."""
+        if swap:
+            self.w = self.w_next
+            self.multiplier = self._operand(self.w)
+        on_port: list[dict[str, Array]] = []
+        with np.errstate(all="ignore"):
+            for beat, zero in zip(nest.beats, zeros, strict=True):
+                if beat.op == "upd":
+                    self.w = updated(self.w, self.g, beat.lr, beat.decay)
+                    self.multiplier = self._operand(self.w)
+                    continue
+                rows = {
+                    port: self._fetch(port, source, nest, counters, turns, on_port)
+                    for port, source in (("h", beat.h), ("v", beat.v))
+                    if source
+                }
+                on_port.append(rows)
+                self._product(beat, rows, zero, nest, counters, turns)
+
+    def take(self, update: bool) -> None:
+        """g_out ← g (after `upd`: w), g ← 0."""
+        self.g_out = self.w if update else self.g
+        self.g = np.zeros_like(self.g)
+
+    def _fetch(
+        self, port: str, source: Source, nest: Nest, counters: Sequence[int], turns: Sequence[int], on_port: Sequence[dict[str, Array]]
+    ) -> Array:
+        """What enters a port, one row a turn of the nest."""
+        if source.stream is None:
+            return self.port[port] if source.beat is None else on_port[source.beat][port]
+        words = self.spad.view(source.stream, counters, nest.levels, turns)
+        rows = convert(words.reshape(math.prod(turns), words.shape[-1]), self.accumulator)
+        self.port[port] = rows[-1:].copy()
+        return rows
+
+    def _product(
+        self, beat: Beat, rows: dict[str, Array], zero: bool, nest: Nest, counters: Sequence[int], turns: Sequence[int]
+    ) -> None:
+        if beat.acc is None:
+            h, v = self._operand(rows["h"]), self._operand(rows["v"])
+            self._add(self.g[: h.shape[1], : v.shape[1]], h.T @ v)
+            return
+        sums = self.spad.view(beat.acc, counters, nest.levels, turns)
+        lanes = sums.shape[-1]
+        if beat.op == "fwd":
+            h = self._operand(rows["h"])
+            product, port = h @ self.multiplier[: h.shape[1], :lanes], "v"
+        else:
+            v = self._operand(rows["v"])
+            product, port = v @ self.multiplier[:lanes, : v.shape[1]].T, "h"
+        entering = np.zeros(sums.shape, self.accumulator.numpy) if zero else np.array(convert(sums, self.accumulator))
+        self.port[port] = entering.reshape(math.prod(turns), lanes)[-1:].copy()
+        self._add(entering, product.reshape(sums.shape))
+        sums[...] = convert(entering, beat.acc.dtype)
+
+    def _add(self, sums: Array, product: Array) -> None:
+        """``sums += product`` in place, wrapping for integers."""
+        sums += product if self.accumulator.is_float else product.astype(np.int64).astype(np.int32)
+
+    def _operand(self, values: Array) -> Array:
+        """Values as they enter a multiplier."""
+        return convert(values, self.operand).astype(self.exact, copy=False)

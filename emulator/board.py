@@ -1,0 +1,53 @@
+"""What the queues of the stepped engine see of each other."""
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emulator.counters import Counters
+from emulator.grid import Grid
+from emulator.memory import Memory
+from isa.instructions import Queue
+from isa.program import Program
+from isa.stream import Space
+
+
+class Board:
+    """The state of one run in the current cycle: memories, tokens, handshakes, the array, and what is issued but not done."""
+
+    def __init__(self, program: Program, dram: Memory, trace: bool) -> None:
+        self.program, self.machine = program, program.machine
+        self.now = 0
+        self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, program.machine.scratchpad.bytes)}
+        self.counters = Counters.of(program, trace)
+        self.tokens = [deque([0] * semaphore.initial) for semaphore in program.semaphores]
+        """For each semaphore: the first cycle in which each of its tokens can be seen."""
+        self.commits: list[tuple[int, npt.NDArray[Any], npt.NDArray[Any]]] = []
+        """(cycle, place, words): what becomes visible when its instruction finishes."""
+        self.horizon = 0
+        """By this cycle, all that is known to be under way is done."""
+        self.channel_free = 0
+        self.loads = self.swaps = self.takes = self.drains = 0
+        self.last_load = self.last_swap = self.last_take = self.last_drain = -1
+        self.sums: dict[int, int] = {}
+        """The scoreboard: address of a row of partial sums, first cycle in which it can be read again."""
+        self.updates = [instruction for instruction in program.queues.get(Queue.array, []) if instruction.op == "upd"]
+        rates = [(update["lr"], update["decay"]) for update in self.updates]
+        self.grid = Grid(program.machine, self.memories[Space.spad], self.counters, rates)
+        self.beat: npt.NDArray[np.int64] | None = None
+        """The beat that issues in this cycle."""
+        first = len(program.semaphores)
+        self.weight_chain, self.gradient_chain, self.partial_sums, self.dram_channel = range(first, first + 4)
+
+    def commit(self) -> None:
+        """Make visible what finishes in this cycle."""
+        for cycle, place, words in self.commits:
+            if cycle <= self.now:
+                place[...] = words
+        self.commits = [entry for entry in self.commits if entry[0] > self.now]
+
+    def under_way(self, until: int) -> None:
+        """Something goes on up to this cycle."""
+        self.horizon = max(self.horizon, until)

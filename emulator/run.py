@@ -1,0 +1,64 @@
+"""Running a program: inputs in, outputs and a report out; weights stay in DRAM from run to run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from emulator.counters import Counters, Slice
+from emulator.fast import FastEngine
+from emulator.inputs import check_inputs
+from emulator.memory import Memory
+from emulator.report import Report, report
+from emulator.stepped import SteppedEngine
+from isa.dtypes import DType
+from isa.program import Program, Symbol
+from isa.stream import Space
+
+Array = npt.NDArray[Any]
+Engine = Literal["fast", "stepped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``outputs`` by name (bf16 ones widened to fp32); ``slices`` is the trace, where one was asked for."""
+
+    outputs: dict[str, Array]
+    report: Report
+    slices: list[Slice] | None = None
+
+
+class Emulator:
+    """A machine with a program and its DRAM.
+
+    ``engine``: ``fast``, or ``stepped``, the definition; both take the same cycles and count the same.
+    """
+
+    def __init__(self, program: Program, engine: Engine = "fast") -> None:
+        self.program = program
+        self._engine = FastEngine(program) if engine == "fast" else SteppedEngine(program)
+        self._dram = Memory(Space.dram, program.dram_bytes)
+        for address, data in program.data:
+            self._dram.bytes[address : address + len(data)] = np.frombuffer(data, np.uint8)
+
+    def run(self, inputs: Mapping[str, Any], trace: bool = False) -> Result:
+        """One run; params in DRAM keep the values that it leaves.
+
+        Raises:
+            UserError: the inputs do not fit (all that is wrong is listed), or the program cannot proceed.
+        """
+        for name, value in check_inputs(self.program, inputs).items():
+            self._words(self.program.symbol(name, "input"))[...] = value
+        counters: Counters = self._engine.run(self._dram, trace)
+        outputs = {symbol.name: self._read(symbol) for symbol in self.program.named("output")}
+        return Result(outputs, report(self.program, counters), counters.slices)
+
+    def _words(self, symbol: Symbol) -> Array:
+        """The words of a symbol, in place."""
+        return np.ndarray(symbol.shape, symbol.dtype.numpy, self._dram.bytes, symbol.address)
+
+    def _read(self, symbol: Symbol) -> Array:
+        words = self._words(symbol)
+        return words.astype(np.float32) if symbol.dtype is DType.bf16 else words.copy()

@@ -1,0 +1,57 @@
+"""The stepped engine: the machine cycle by cycle, every register of every processing element.  It is the definition.
+
+In each cycle what finishes becomes visible, then each queue issues what may issue (in the order of the queues), then the array and its
+chains do their step.
+"""
+
+import numpy as np
+
+from emulator.board import Board
+from emulator.counters import Counters
+from emulator.deadlock import deadlock
+from emulator.memory import Memory
+from emulator.queues import ArrayQueue, DmaQueue, GradientQueue, QueueMachine, VectorQueue, WeightQueue
+from isa.instructions import Queue
+from isa.program import Program
+
+_MACHINES: dict[Queue, type[QueueMachine]] = {
+    Queue.dma_in: DmaQueue,
+    Queue.dma_out: DmaQueue,
+    Queue.wchain: WeightQueue,
+    Queue.array: ArrayQueue,
+    Queue.gchain: GradientQueue,
+    Queue.vector: VectorQueue,
+}
+
+
+class SteppedEngine:
+    """Runs one program any number of times."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def run(self, dram: Memory, trace: bool = False) -> Counters:
+        """One run from idle units and an empty scratchpad; ``dram`` is read and written in place.
+
+        Raises:
+            UserError: the queues wait for each other, or a stream leaves its memory.
+        """
+        board = Board(self.program, dram, trace)
+        queues = [_MACHINES[queue](queue, board) for queue in Queue]
+        # A condition that is met by time alone is met this long after the last event.
+        settling = self.program.machine.rows + self.program.machine.cols + 1
+        with np.errstate(all="ignore"):
+            while True:
+                board.commit()
+                board.beat = None
+                before = [queue.index for queue in queues]
+                for queue in queues:
+                    queue.cycle()
+                if all(queue.ended for queue in queues) and board.now >= board.horizon:
+                    return board.counters
+                if before != [queue.index for queue in queues] or board.beat is not None:
+                    board.under_way(board.now)
+                if board.now > board.horizon + settling:
+                    raise deadlock(self.program, {queue.queue: queue.index for queue in queues if not queue.ended})
+                board.grid.cycle(board.now, board.beat)
+                board.now += 1

@@ -1,0 +1,83 @@
+"""What the functions of the vector unit compute: NumPy in fp32, IEEE all the way (NaN and infinities flow, nothing warns)."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from emulator.costs import reduced_axes
+from emulator.memory import Array, Memory, convert
+from isa.dtypes import DType
+from isa.instructions import IMM, Instruction
+from isa.vector import FUNCTIONS
+
+F32 = npt.NDArray[np.float32]
+
+
+def _sigmoid(a: F32) -> F32:
+    small = np.exp(-np.abs(a))  # never above 1, so nothing overflows on either side
+    return np.where(a >= 0, np.float32(1), small) / (1 + small)
+
+
+_ONE_OPERAND: dict[str, Callable[[F32], F32]] = {
+    "copy": lambda a: a,
+    "neg": np.negative,
+    "abs": np.abs,
+    "sign": np.sign,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "reciprocal": lambda a: 1 / a,
+    "tanh": np.tanh,
+    "sigmoid": _sigmoid,
+    "relu": lambda a: np.maximum(a, 0),
+}
+_TWO_OPERANDS: dict[str, Callable[[F32, F32], F32]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "max": np.maximum,
+    "min": np.minimum,
+    "pow": np.power,
+    "eq": lambda a, b: (a == b).astype(np.float32),
+    "lt": lambda a, b: (a < b).astype(np.float32),
+    "le": lambda a, b: (a <= b).astype(np.float32),
+    "leaky_relu": lambda a, b: np.where(a >= 0, a, b * a),
+    "relu_grad": lambda a, b: np.where(b > 0, a, np.float32(0)),
+    "tanh_grad": lambda a, b: a * (1 - b * b),
+    "sigmoid_grad": lambda a, b: a * b * (1 - b),
+}
+_THREE_OPERANDS: dict[str, Callable[[F32, F32, F32], F32]] = {
+    "leaky_relu_grad": lambda a, b, c: np.where(b >= 0, a, c * a),
+    "select": lambda a, b, c: np.where(a != 0, b, c),
+    "fma": lambda a, b, c: a * b + c,
+}
+ELEMENTWISE: dict[str, Callable[..., F32]] = {**_ONE_OPERAND, **_TWO_OPERANDS, **_THREE_OPERANDS}
+
+
+def elementwise(fn: str, operands: Sequence[F32 | np.float32]) -> F32:
+    """``fn`` of its operands (as many as it takes; further ones are ignored), all fp32 and broadcast against each other."""
+    with np.errstate(all="ignore"):
+        return ELEMENTWISE[fn](*operands[: FUNCTIONS[fn].arity])
+
+
+def reduction(fn: str, a: F32, axes: tuple[int, ...]) -> F32:
+    """``a`` reduced over ``axes``, which stay with length 1."""
+    with np.errstate(all="ignore"):
+        return np.asarray(a.sum(axis=axes, keepdims=True) if fn == "sum" else a.max(axis=axes, keepdims=True))
+
+
+def compute(instruction: Instruction, spad: Memory, counters: Sequence[int]) -> tuple[Array, Array]:
+    """Where the results of a `vec` or `red` go, and the results, read and computed now."""
+    dst = instruction["dst"]
+    view = spad.view(dst, counters)
+    if instruction.op == "red":
+        axes = reduced_axes(dst)
+        view = view[tuple(slice(1) if axis in axes else slice(None) for axis in range(view.ndim))]
+        return view, convert(reduction(instruction["fn"], convert(spad.view(instruction["a"], counters), DType.f32), axes), dst.dtype)
+    operands = [
+        np.float32(instruction["imm"]) if instruction[name] == IMM else convert(spad.view(instruction[name], counters), DType.f32)
+        for name in ("a", "b", "c")
+    ]
+    return view, convert(np.asarray(elementwise(instruction["fn"], operands)), dst.dtype).copy()
