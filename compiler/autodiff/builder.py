@@ -1,10 +1,12 @@
 """Appends ``train`` operations to a block, all of one layer and one role: what gradient rules and losses are written with."""
 
 from collections.abc import Sequence
+from math import prod
 
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, TensorType
+import numpy as np
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
+from compiler.dialects.dense import dense, numpy_type
 from compiler.dialects.train import (
     BroadcastOp,
     ConstantOp,
@@ -32,8 +34,8 @@ class Builder:
 
     def constant(self, element: Attribute, values: float | Sequence[float], shape: Sequence[int] = ()) -> SSAValue:
         """A constant of ``shape``: one value for all of it, or its values in row-major order."""
-        data = [values] if isinstance(values, int | float) else list(values)
-        return self._append(ConstantOp(DenseIntOrFPElementsAttr.from_list(TensorType(element, shape), data)))  # type: ignore
+        array = np.broadcast_to(np.array(values, numpy_type(element)), (prod(shape),)).reshape(shape)
+        return self._append(ConstantOp(dense(array)))
 
     def map(self, fn: str, *operands: Operand) -> SSAValue:
         """An elementwise function; numbers become scalar constants of the first tensor's element type."""

@@ -1,9 +1,9 @@
 """Reverse-mode differentiation of a train graph: the sweep over the operations; what each one does is in the table of rules."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from xdsl.dialects.builtin import AnyFloat
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 
 from compiler.autodiff.builder import Builder
 from compiler.autodiff.rules import Gradient, gradients
@@ -13,19 +13,6 @@ from compiler.dialects.train import GraphOp, TrainOp, element_of, shape_of
 def is_float(value: SSAValue) -> bool:
     """Whether a tensor has floating-point elements, and so may have a gradient."""
     return isinstance(element_of(value), AnyFloat)
-
-
-def sources(values: Iterable[SSAValue]) -> set[SSAValue]:
-    """Everything the values are computed from, themselves included."""
-    seen: set[SSAValue] = set()
-    todo = list(values)
-    while todo:
-        value = todo.pop()
-        if value not in seen:
-            seen.add(value)
-            assert isinstance(value.owner, Operation)
-            todo.extend(value.owner.operands)
-    return seen
 
 
 def backward(graph: GraphOp, seeds: Mapping[SSAValue, SSAValue], targets: Sequence[SSAValue]) -> dict[SSAValue, SSAValue]:

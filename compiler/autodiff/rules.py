@@ -10,10 +10,11 @@ give the gradient to their first operand, so that a value on the bound of a Clip
 
 from collections.abc import Callable, Sequence
 
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
+import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from compiler.autodiff.builder import Builder
+from compiler.dialects.dense import to_array
 from compiler.dialects.train import (
     ConstantOp,
     MapOp,
@@ -49,9 +50,8 @@ def scalar(value: SSAValue) -> float | None:
     """The number a value is known to be, if it is a constant with one value throughout."""
     if not isinstance(value.owner, ConstantOp):
         return None
-    dense: DenseIntOrFPElementsAttr = value.owner.value
-    values = set(dense.get_values())
-    return float(values.pop()) if len(values) == 1 else None  # type: ignore[arg-type]
+    values = np.unique(to_array(value.owner.value))
+    return float(values[0]) if values.size == 1 else None
 
 
 def _copy(b: Builder, op: Operation, y: SSAValue, x: SSAValue) -> Sequence[Gradient | None]:

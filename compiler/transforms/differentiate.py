@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
 from compiler.autodiff.builder import Builder
-from compiler.autodiff.reverse import backward, is_float, sources
+from compiler.autodiff.reverse import backward, is_float
 from compiler.dialects.train import GraphOp, LeafOp, MapOp, OutputOp, element_of, shape_of
 from compiler.transforms.add_loss import is_loss
 from isa.errors import UserError
@@ -19,7 +19,7 @@ class Differentiate(ModulePass):
     """Gradients of every floating-point weight of rank 1 or more, and of the inputs named in ``input-grads``.
 
     The gradient of each floating-point output ``y`` comes from outside as the input ``grad/y``; if a loss was added, it alone is
-    differentiated.  Each result is an output ``grad/<name>``.
+    differentiated.  Each result is an output ``grad/<name>``; zero where the output does not depend on the leaf.
     """
 
     name = "differentiate"
@@ -36,10 +36,9 @@ def _differentiate(graph: GraphOp, input_grads: tuple[str, ...]) -> None:
     leaves = [op for op in block.ops if isinstance(op, LeafOp)]
     wanted = _inputs(leaves, input_grads)
     seeds = _seeds(graph)
-    reached = sources(seeds)
     targets = {}
     for leaf in leaves:
-        trained = leaf.kind.data == "param" and is_float(leaf.result) and shape_of(leaf.result) and leaf.result in reached
+        trained = leaf.kind.data == "param" and is_float(leaf.result) and shape_of(leaf.result)
         if trained or leaf.leaf.data in wanted:
             targets[leaf.leaf.data] = leaf.result
     found = backward(graph, seeds, list(targets.values()))

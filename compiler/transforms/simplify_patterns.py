@@ -1,14 +1,14 @@
 """Rewrites of the train level that leave less to do: what ``simplify`` repeats until nothing changes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, TensorType
 from xdsl.ir import SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
 from compiler.autodiff.rules import scalar
+from compiler.dialects.dense import dense, numpy_type
 from compiler.dialects.train import (
     BroadcastOp,
     ConstantOp,
@@ -41,9 +41,9 @@ FOLDED: dict[str, Callable[..., float]] = {
 """Functions computed here when all their operands are known numbers."""
 
 
-def constant_like(value: SSAValue, number: float) -> ConstantOp:
-    """A scalar constant of the element type of ``value``."""
-    return ConstantOp(DenseIntOrFPElementsAttr.from_list(TensorType(element_of(value), []), [number]))  # type: ignore
+def constant_like(value: SSAValue, number: float, shape: Sequence[int] = ()) -> ConstantOp:
+    """A constant of the element type of ``value``, a scalar by default."""
+    return ConstantOp(dense(np.full(shape, number, numpy_type(element_of(value)))))
 
 
 class DropNeutralOperand(RewritePattern):
@@ -120,8 +120,7 @@ class MergeReshapes(RewritePattern):
         elif isinstance(op.input.owner, ReshapeOp):
             rewriter.replace(op, ReshapeOp(op.input.owner.input, shape_of(op.result), op.layer.data, op.role.data))
         elif number is not None:
-            data = [number] * prod(shape_of(op.result))
-            rewriter.replace(op, ConstantOp(DenseIntOrFPElementsAttr.from_list(op.result.type, data)))  # type: ignore
+            rewriter.replace(op, constant_like(op.result, number, shape_of(op.result)))
         elif isinstance(op.input.owner, BroadcastOp) and prod(shape_of(op.input.owner.input)) == 1:
             one = ReshapeOp(op.input.owner.input, [1] * len(shape_of(op.result)), op.layer.data, op.role.data)
             rewriter.replace(op, [one, BroadcastOp(one.result, shape_of(op.result), op.layer.data, op.role.data)])

@@ -1,0 +1,66 @@
+"""Whether something that executes networks agrees with the oracle."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from jax_oracle import DISTURBANCE, Expected, difference, oracle
+from random_networks import Case, Options, networks
+
+Execute = Callable[[onnx.ModelProto, Mapping[str, np.ndarray], Options], Mapping[str, np.ndarray]]
+
+KINK = 1e-5
+"""Entries nearer to a kink than this, relative to their tensor, may fall on its other side in float32."""
+
+AMPLIFICATION = 32
+"""How much a network may enlarge the disturbances of its nodes for a comparison in float32 to mean something."""
+
+
+def well_conditioned(expected: Expected) -> bool:
+    """Whether float32 can be expected to come near these values at all."""
+    finite = all(np.all(np.isfinite(v)) for v in expected.values.values())
+    return finite and expected.kink > KINK and max(expected.sensitivity.values()) < AMPLIFICATION * DISTURBANCE
+
+
+def mismatches(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
+    """What is missing, superfluous, of another shape, or further away than the tolerance, relative to its largest entry."""
+    found = [f"{name} is missing" for name in expected if name not in got]
+    found += [f"{name} is not expected" for name in got if name not in expected]
+    for name in expected:
+        if name in got:
+            want, have = expected[name], np.asarray(got[name])
+            if have.shape != want.shape:
+                found.append(f"{name} has shape {have.shape}, not {want.shape}")
+            elif not (error := difference(have, want)) <= tolerance:
+                found.append(f"{name} differs by {error:.2e} of its largest entry")
+    return found
+
+
+def check_network(case: Case, execute: Execute, tolerance: float | None = None) -> None:
+    """Executes one case and compares all its results; a badly conditioned case is passed over."""
+    options = case.options
+    expected = oracle(case.model, case.inputs, options.loss, options.optimizer, options.input_grads)
+    assume(well_conditioned(expected))
+    got = execute(case.model, case.inputs, options)
+    wrong = mismatches(expected.values, got, tolerance or case.tolerance)
+    assert not wrong, "\n".join([*wrong, repr(case)])
+
+
+def check_networks(count: int, execute: Execute, tolerance: float | None = None) -> None:
+    """As many random networks, the same in every run; the first failure is shrunk and shown as ONNX text."""
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(networks())
+    def check(case: Case) -> None:
+        check_network(case, execute, tolerance)
+
+    check()
