@@ -38,6 +38,7 @@ VERSION = 1
 HEADER = struct.Struct("<4sHH8sQ")
 SECTION = struct.Struct("<8sQ")
 CHECKSUM_BYTES = 16
+MAX_DRAM = 1 << 34
 SYMBOL_KINDS = ("input", "param", "constant", "output", "scratch")
 
 _CODE = [f"code.{queue.value}" for queue in Queue]
@@ -159,6 +160,8 @@ def validate_tables(program: Program, place: str) -> None:
         raise UserError(place, "two semaphores have the same name")
     if any(semaphore.initial < 0 for semaphore in program.semaphores):
         raise UserError(place, "a semaphore starts with less than no token")
+    if program.dram_bytes > MAX_DRAM:
+        raise UserError(place, f"{program.dram_bytes} bytes of DRAM, at most {MAX_DRAM} can be")
     if program.dram_bytes < 0 or any(address < 0 for address, _ in program.data):
         raise UserError(place, "an address or a size in DRAM is negative")
     if any(origin.group < 0 or origin.macs < 0 or origin.dram_bytes < 0 for origin in program.provenance):

@@ -113,6 +113,8 @@ class Streams:
         steps = stream.ring.steps if stream.ring else ()
         if len(stream.strides) > MAX_LOOPS or len(steps) > MAX_LOOPS or any(not 0 <= d.level < MAX_LOOPS for d in stream.dims):
             raise EncodingError(f"a stream refers to loops deeper than {MAX_LOOPS}")
+        if any(d.count < 0 or (d.limit or 0) < 0 for d in stream.dims) or (stream.ring and stream.ring.slots < 1):
+            raise EncodingError("a stream with a negative count or clip, or with a ring without slots")
         row["space"], row["dtype"], row["operand"] = stream.space, stream.dtype, stream.operand
         row["n_dims"], row["n_strides"], row["n_steps"] = len(stream.dims), len(stream.strides), len(steps)
         row["symbol"] = -1 if stream.symbol is None else self.names.setdefault(stream.symbol, len(self.names))
@@ -149,6 +151,8 @@ def _decode_stream(row: dict[str, Any], names: list[str]) -> Stream:
         limit = row["dim_limit"][d] if row["clipped"] >> d & 1 else None
         if row["dim_level"][d] >= MAX_LOOPS:
             raise ValueError("a clip refers to a loop that cannot be")
+        if row["dim_count"][d] < 0 or row["dim_limit"][d] < 0:
+            raise ValueError("a count or a clip is negative")
         dims.append(Dim(row["dim_count"][d], row["dim_stride"][d], limit, row["dim_level"][d]))
     ring = None
     if row["has_ring"]:

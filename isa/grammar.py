@@ -14,7 +14,7 @@ _WORDS = {
     "BYTES": "a line of data", "NONE": "none", "HEADER": ".program or .schedule",
 }  # fmt: skip
 _MAX_WORDS = 8
-_MAX_DIGITS = 19
+_MAX_DIGITS = 20
 
 
 class AsmError(Exception):
@@ -66,11 +66,10 @@ def _quoted(text: str) -> str:
 
 
 def integer(token: Token) -> int:
-    """The value of a number, which has to fit into 64 bits."""
-    value = int(token) if len(token) <= _MAX_DIGITS + 1 else 1 << 63
-    if not -(1 << 63) <= value < 1 << 63:
-        raise AsmError(token, "the number does not fit into 64 bits")
-    return value
+    """The value of a number of a sensible length; what does not fit into its field is found by the encoder."""
+    if len(token) > _MAX_DIGITS:
+        raise AsmError(token, f"a number of {len(token)} digits, at most {_MAX_DIGITS} can be encoded")
+    return int(token)
 
 
 def text_of(token: Token) -> str:

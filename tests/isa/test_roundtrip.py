@@ -1,0 +1,26 @@
+"""Program → binary → program, binary → assembly → binary and assembly → binary → assembly are identities."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isa.asm import assemble, disassemble
+from isa.binary import read_program, write_program
+from isa.errors import UserError
+from isa.instructions import Queue, make
+from isa.program import Program
+
+SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@SETTINGS
+@given(data=st.data())
+def test_any_program_survives_binary_and_assembly(any_program: st.SearchStrategy[Program], data: st.DataObject) -> None:
+    program = data.draw(any_program)
+    binary = write_program(program)
+    assert read_program(binary, "p.gwb") == program
+    text = disassemble(program)
+    again = assemble(text, "p.s")
+    assert again == program
+    assert write_program(again) == binary
+    assert disassemble(again) == text
