@@ -52,7 +52,8 @@ class GradweaveOpt(xDSLOptMain):
         """As xDSL's, but an output file takes its place only once it is complete."""
         target = self.args.output_file
         if target is None:
-            return super().run()
+            super().run()
+            return
         self.args.output_file = f"{target}.part"
         try:
             super().run()

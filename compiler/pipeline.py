@@ -24,8 +24,9 @@ _PASSES = {
     "add-loss": "compiler.transforms.add_loss:AddLoss",
     "differentiate": "compiler.transforms.differentiate:Differentiate",
     "add-optimizer": "compiler.transforms.add_optimizer:AddOptimizer",
-    "convert-train-to-tile": "compiler.transforms.convert_train_to_tile:ConvertTrainToTilePass",
-    "convert-tile-to-systolic": "compiler.transforms.convert_tile_to_systolic:ConvertTileToSystolicPass",
+    "convert-train-to-tile": "compiler.transforms.convert_train_to_tile:ConvertTrainToTile",
+    "allocate-memory": "compiler.transforms.allocate_memory:AllocateMemory",
+    "convert-tile-to-systolic": "compiler.transforms.convert_tile_to_systolic:ConvertTileToSystolic",
 }
 
 

@@ -1,0 +1,54 @@
+"""The Python API: compile a model's training step, run it on the emulated machine, compare schedules, train.
+
+    import gradweave
+
+    program = gradweave.compile("programs/digits_mlp.onnxtxt", batch=32, loss="softmax-cross-entropy", optimizer="sgd:lr=0.1")
+    result = gradweave.run(program)
+    print(result.report.cycles, result.outputs["grad/fc1.weight"])
+
+A mistake in what is passed in raises :class:`UserError`, whose text is one line for people.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from compiler.driver import compile_model as compile
+from emulator import Emulator, Result, draw_inputs
+from emulator.run import Engine
+from gradweave.comparison import Comparison, compare
+from gradweave.training import Training, train
+from isa.errors import UserError
+from isa.machine import Machine, load_machine
+from isa.program import Program
+
+__all__ = [
+    "Comparison", "Machine", "Program", "Result", "Training", "UserError", "compare", "compile", "load_machine", "run", "train",
+]  # fmt: skip
+
+
+def run(
+    program: Program | str | Path | onnx.ModelProto,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    engine: Engine = "fast",
+    trace: bool = False,
+    **options: Any,
+) -> Result:
+    """Run a program once, or compile a model with ``options`` (as in :func:`compile`) and run that.
+
+    Args:
+        program: a compiled program, or a model.
+        inputs: by name; left out: drawn from ``seed``, normal for floats, class numbers for labels.
+        seed: of the inputs.
+        engine: ``fast`` or ``stepped``; both take the same cycles.
+        trace: whether the result holds the slices of a trace.
+
+    Raises:
+        UserError: the inputs do not fit, or the model or an option cannot be used.
+    """
+    compiled = program if isinstance(program, Program) else compile(program, **options)
+    return Emulator(compiled, engine=engine).run(draw_inputs(compiled, seed) if inputs is None else inputs, trace=trace)

@@ -5,17 +5,20 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from isa.files import read_bytes, write
+from emulator.inputs import check_inputs
 from isa.errors import UserError
+from isa.files import read_bytes, write
+from isa.machine import Machine
 from isa.program import Program, Symbol
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 _DAMAGE = (
     ValueError, OSError, EOFError, KeyError, TypeError, OverflowError, RecursionError, SyntaxError, MemoryError,
@@ -52,50 +55,14 @@ def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> None:
     write(path, buffer.getvalue())
 
 
-def describe(array: Array) -> str:
-    """Type and shape in the manner of ``float32[32, 64]``."""
-    return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
-
-
-def fit(symbol: Symbol, array: Array, shape: tuple[int, ...] | None = None) -> tuple[Array, str]:
-    """The array as the input ``symbol`` takes it, and what is wrong with it ("" if nothing).
-
-    ``shape``: what is asked for where it is not the symbol's own (a data set has more samples than a batch).
-    """
-    shape = symbol.shape if shape is None else shape
-    wanted = f"{'integers' if not symbol.dtype.is_float else symbol.dtype.name}[{', '.join(map(str, shape))}]"
-    kinds = "fiub" if symbol.dtype.is_float else "iu"
-    if array.shape != shape or array.dtype.kind not in kinds:
-        return array, f"is {describe(array)}, expected {wanted}"
-    if symbol.classes is not None and array.size and not (0 <= array.min() and array.max() < symbol.classes):
-        return array, f"holds class numbers {array.min()} to {array.max()}, expected 0 to {symbol.classes - 1}"
-    return array.astype(symbol.dtype.numpy), ""
-
-
-def program_inputs(program: Program, arrays: Mapping[str, Array], place: str) -> dict[str, Array]:
-    """The values of all inputs of the program.
-
-    Raises:
-        UserError: with every name that is missing or unknown and every array of a wrong shape or type.
-    """
-    inputs = {symbol.name: symbol for symbol in program.named("input")}
-    wrong = [f'"{name}" is no input of the program' for name in arrays if name not in inputs]
-    values: dict[str, Array] = {}
-    for name, symbol in inputs.items():
-        if name not in arrays:
-            wrong.append(f'"{name}" is missing: {symbol.dtype.name}[{", ".join(map(str, symbol.shape))}]')
-            continue
-        values[name], problem = fit(symbol, arrays[name])
-        if problem:
-            wrong.append(f'"{name}" {problem}')
-    if wrong:
-        raise UserError(place, f"does not fit the inputs of {program.name}: {', '.join(inputs)}", wrong)
-    return values
+def inputs_from(path: str | Path, program: Program) -> dict[str, Array]:
+    """The values of all inputs of the program, from a ``.npz`` file; raises UserError with everything that does not fit."""
+    return check_inputs(replace(program, name=str(path)), read_npz(path))
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Samples and targets; the test part may be empty."""
+    """Samples and targets, the first axis counts them; the test part may be empty."""
 
     x_train: Array
     y_train: Array
@@ -103,29 +70,22 @@ class Dataset:
     y_test: Array
 
 
-def dataset(arrays: Mapping[str, Array], x: Symbol, y: Symbol, place: str) -> Dataset:
-    """Training data for a model whose input is ``x`` and whose loss compares with ``y`` (their first axis is the batch).
+def dataset_from(path: str | Path, x: Symbol, y: Symbol) -> Dataset:
+    """Training data from a ``.npz`` file, for a model whose input is ``x`` and whose loss compares with ``y``.
 
     Raises:
-        UserError: with every array that is missing, unknown, or of a wrong shape or type.
+        UserError: with every array that is missing, unknown, or of a wrong shape, type or range.
     """
-    wrong = [f'"{name}" is not known' for name in arrays if name not in Dataset.__annotations__]
-    parts: dict[str, Array] = {}
-    for part, needed in (("train", True), ("test", "x_test" in arrays or "y_test" in arrays)):
-        count: int | None = None
-        for symbol, name in ((x, f"x_{part}"), (y, f"y_{part}")):
-            array = arrays.get(name)
-            if array is None:
-                parts[name] = np.zeros((0, *symbol.shape[1:]), symbol.dtype.numpy)
-                if needed:
-                    wrong.append(f'"{name}" is missing')
-                continue
-            count = (array.shape[0] if array.ndim else 0) if count is None else count
-            parts[name], problem = fit(symbol, array, (count, *symbol.shape[1:]))
-            if problem:
-                wrong.append(f'"{name}" {problem}')
-        if count == 0:
-            wrong.append(f'"x_{part}" has no samples')
-    if wrong:
-        raise UserError(place, "not the training data that the model takes: x_train, y_train, and x_test, y_test for the accuracy", wrong)
-    return Dataset(**parts)
+    arrays = read_npz(path)
+    parts = {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
+    if not {"x_test", "y_test"} & set(arrays):
+        arrays |= {name: np.zeros((0, *parts[name].shape[1:]), parts[name].dtype.numpy) for name in ("x_test", "y_test")}
+    symbols = [replace(symbol, name=name, shape=(_count(arrays, name), *symbol.shape[1:])) for name, symbol in parts.items()]
+    checked = check_inputs(Program(str(path), Machine(), {}, symbols=symbols), arrays)
+    return Dataset(**checked)
+
+
+def _count(arrays: Mapping[str, Array], name: str) -> int:
+    """How many samples there have to be: as many targets as samples."""
+    samples = arrays.get(name.replace("y_", "x_"), arrays.get(name))
+    return samples.shape[0] if samples is not None and samples.ndim else 0

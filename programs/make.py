@@ -1,8 +1,8 @@
 """Makes the models and the data set of this folder again, the same to the last digit.
 
-    python programs/make.py digits      # digits.npz; needs scikit-learn
-    python programs/make.py models      # the two .onnxtxt models; needs NumPy
-    python programs/make.py torch       # torch_mlp.onnx; needs torch, onnx and onnxscript
+python programs/make.py digits      # digits.npz; needs scikit-learn
+python programs/make.py models      # the two .onnxtxt models; needs NumPy
+python programs/make.py torch       # torch_mlp.onnx; needs torch, onnx and onnxscript
 """
 
 import sys

@@ -1,0 +1,150 @@
+"""From a model to a program: the frontend, the pipeline, and the emission of instructions, in this order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass, PassPipeline
+
+from compiler.emit import emit_program
+from compiler.frontend.importer import graph_name, import_model
+from compiler.frontend.load import load_model, prepare_model
+from compiler.pipeline import training_passes
+from compiler.transforms import convert_train_to_tile
+from compiler.transforms.add_optimizer import initial_velocities
+from compiler.transforms.allocate_memory import AllocateMemory
+from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
+from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
+from isa.errors import UserError
+from isa.files import write
+from isa.machine import Machine
+from isa.program import Program
+
+Weights = dict[str, np.ndarray[Any, np.dtype[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """A model's training step at the ``train`` level, from which any number of programs can be lowered.
+
+    ``weights`` are initial values by name: the model's, and zero velocities if the optimizer has momentum.
+    """
+
+    name: str
+    module: ModuleOp
+    weights: Weights
+    dump_ir: Path | None
+
+
+def training_step(
+    model: str | Path | onnx.ModelProto,
+    *,
+    batch: int | None = None,
+    loss: str | None = None,
+    optimizer: str | None = None,
+    input_grads: Sequence[str] = (),
+    backward: bool = True,
+    dump_ir: str | Path | None = None,
+) -> TrainingStep:
+    """Read a model and add what training needs; without ``backward`` it stays as it is.
+
+    Raises:
+        UserError: the model or an option cannot be used.
+    """
+    passes = training_passes(loss, optimizer, input_grads, backward=backward)
+    if isinstance(model, onnx.ModelProto):
+        place = model.graph.name or "model"
+        prepared = prepare_model(model, place, batch)
+    else:
+        place = str(model)
+        prepared = load_model(place, batch)
+    name = graph_name(place)
+    module, weights = import_model(prepared, name, place)
+    step = TrainingStep(name, module, weights, None if dump_ir is None else Path(dump_ir))
+    _dump(step, module, 0, "onnx", ())
+    PassPipeline(tuple(passes)).apply(Context(), module)
+    _dump(step, module, 1, "train", passes)
+    weights |= initial_velocities(module)
+    return step
+
+
+def lower_to_systolic(
+    step: TrainingStep, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False
+) -> ModuleOp:
+    """The ``systolic`` level of a training step for one machine and schedule; the step stays as it is.
+
+    Raises:
+        UserError: the machine is too small, or an option cannot be used.
+    """
+    module = step.module.clone()
+    convert_train_to_tile.lower(module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update)
+    allocate_memory = AllocateMemory()
+    allocate_memory.apply(Context(), module)
+    to_tile = ConvertTrainToTile(schedule, f"{machine.name}.toml", double_buffer, fused_update)
+    _dump(step, module, 2, "tile", [to_tile, allocate_memory])
+    to_systolic = ConvertTileToSystolic()
+    to_systolic.apply(Context(), module)
+    _dump(step, module, 3, "systolic", [to_systolic])
+    return module
+
+
+def lower(step: TrainingStep, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
+    """The program of a training step, as :func:`lower_to_systolic`."""
+    module = lower_to_systolic(step, machine, schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
+    return emit_program(module, step.weights)
+
+
+def compile_model(
+    model: str | Path | onnx.ModelProto,
+    *,
+    machine: Machine | None = None,
+    schedule: str = "interleaved",
+    batch: int | None = None,
+    loss: str | None = None,
+    optimizer: str | None = None,
+    double_buffer: bool = True,
+    fused_update: bool = False,
+    input_grads: Sequence[str] = (),
+    backward: bool = True,
+    dump_ir: str | Path | None = None,
+) -> Program:
+    """Compile a model's training step.
+
+    Args:
+        model: path of a ``.onnx`` or ``.onnxtxt`` file, or the model itself.
+        machine: the default is the one of ``programs/machines/32x32.toml``.
+        schedule: a name in ``compiler.schedule.SCHEDULES``.
+        batch: binds the model's symbolic batch size.
+        loss: ``softmax-cross-entropy`` or ``mse``; None: the gradients of the outputs are inputs, ``grad/<output>``.
+        optimizer: ``sgd[:lr=..,momentum=..,weight_decay=..]``; None: no weight is updated.
+        double_buffer: load and drain tiles while others are at work.
+        fused_update: update weights inside the array.
+        input_grads: inputs whose gradients are wanted too.
+        backward: False: the forward pass only.
+        dump_ir: folder to which each level of IR is written, numbered.
+
+    Raises:
+        UserError: the model, the machine or an option cannot be used.
+    """
+    step = training_step(
+        model, batch=batch, loss=loss, optimizer=optimizer, input_grads=input_grads, backward=backward, dump_ir=dump_ir
+    )  # fmt: skip
+    return lower(step, machine or Machine(), schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
+
+
+def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes: Sequence[ModulePass]) -> None:
+    """Verify a level, and write it down if asked to."""
+    module.verify()
+    if step.dump_ir is None:
+        return
+    try:
+        step.dump_ir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(str(step.dump_ir), f"cannot make this folder: {error.strerror}") from error
+    how = f"// made by -p '{','.join(str(p.spec()) for p in passes)}'\n" if passes else ""
+    write(step.dump_ir / f"{number:02}-{level}.mlir", f"// {step.name}, level {level}\n{how}{module}\n")

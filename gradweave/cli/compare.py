@@ -1,0 +1,51 @@
+"""``gradweave compare``."""
+
+import json
+
+import click
+from rich.console import Console
+
+import gradweave
+from emulator.run import Engine
+from gradweave.cli.options import batch, engine, loss, machine, progress, seed
+from gradweave.tables import comparison_table
+from isa.files import write
+from isa.machine import Machine
+
+
+@click.command(name="compare", short_help="Every schedule side by side, baselines named.")
+@click.argument("model", metavar="MODEL")
+@machine
+@batch
+@loss
+@click.option(
+    "--optimizer", metavar="O", default="sgd", show_default=True,
+    help="Update the weights: sgd[:lr=0.01,momentum=0,weight_decay=0]; none: gradients only.",
+)  # fmt: skip
+@seed
+@engine
+@click.option("--json", "json_path", metavar="TABLE.json", help="Where to write the table: a list of reports, one a row.")
+def command(
+    model: str, machine: Machine, batch: int | None, loss: str | None, optimizer: str, seed: int, engine: Engine, json_path: str | None
+) -> None:
+    """Compile and run one training step of MODEL under every schedule, with double buffering and fused update on and off.
+
+    All run on the same machine and the same inputs. Ratios name their baseline; gradients are held against a float64 reference.
+
+    \b
+    gradweave compare programs/digits_mlp.onnxtxt --batch 32
+    gradweave compare programs/torch_mlp.onnx --batch 8 --machine programs/machines/8x8.toml --json table.json
+    """
+    with progress() as bar:
+        task = bar.add_task(f"compiling {model}", total=None)
+
+        def each(number: int, total: int, name: str) -> None:
+            bar.update(task, description=f"{number + 1}/{total} {name}", completed=number, total=total)
+
+        table = gradweave.compare(
+            model, machine=machine, batch=batch, loss=loss, optimizer=None if optimizer == "none" else optimizer,
+            seed=seed, engine=engine, each=each,
+        )  # fmt: skip
+    if json_path is not None:
+        write(json_path, json.dumps(table.to_json(), indent=1) + "\n")
+    Console(highlight=False).print(comparison_table(table))

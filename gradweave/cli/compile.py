@@ -1,0 +1,50 @@
+"""``gradweave compile``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compiler.driver import lower, lower_to_systolic, training_step
+from gradweave.cli.options import compiling, doing, err, split
+from isa.asm import disassemble
+from isa.binary import write_program
+from isa.files import write
+
+
+@click.command(name="compile", short_help="Compile a model's training step into a binary.")
+@click.argument("model", metavar="MODEL")
+@click.option("-o", "--output", metavar="X.gwb", help="Where to write.  [default: MODEL's name with .gwb; standard output for ir and asm]")
+@compiling
+@click.option("--dump-ir", metavar="DIR", help="Write each level of IR to a numbered file in this folder.")
+@click.option(
+    "--emit", type=click.Choice(["ir", "asm", "bin"]), default="bin", show_default=True,
+    help="The systolic level of IR, assembly text, or a binary.",
+)  # fmt: skip
+def command(model: str, output: str | None, emit: str, dump_ir: str | None, **options: Any) -> None:
+    """Compile the training step of MODEL (.onnx or .onnxtxt): forward and backward pass, and with --optimizer the update.
+
+    \b
+    gradweave compile programs/digits_mlp.onnxtxt --batch 32 --loss softmax-cross-entropy --optimizer sgd:lr=0.1
+    gradweave compile programs/digits_mlp.onnxtxt --batch 8 --emit asm | less
+    gradweave compile programs/torch_mlp.onnx --batch 32 --dump-ir ir
+    """
+    with doing(f"compiling {Path(model).name}"):
+        of_step, of_lowering = split(options)
+        step = training_step(model, dump_ir=dump_ir, **of_step)
+        if emit == "ir":
+            content: bytes | str = f"{lower_to_systolic(step, **of_lowering)}\n"
+        else:
+            program = lower(step, **of_lowering)
+            content = disassemble(program) if emit == "asm" else write_program(program)
+    if emit == "bin":
+        output = output or Path(model).with_suffix(".gwb").name
+    if output is None:
+        click.echo(content, nl=False)
+        return
+    write(output, content)
+    if emit == "bin":
+        count = sum(len(code) for code in program.queues.values())
+        err().print(
+            f"{output}: {count} instructions, {len(content):,} bytes, for machine {program.machine.name}, schedule {program.schedule}"
+        )

@@ -1,0 +1,109 @@
+"""Options that several commands share."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from compiler.schedule.schedules import SCHEDULES
+from isa.machine import Machine, load_machine
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def together(*decorators: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Several decorators as one, in the order they show in the help."""
+
+    def decorate(function: Function) -> Function:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def _machine(ctx: click.Context, parameter: click.Parameter, path: str | None) -> Machine:
+    return Machine() if path is None else load_machine(path)
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for value in values for name in value.split(",") if name)
+
+
+machine = click.option(
+    "--machine", callback=_machine, metavar="M.toml",
+    help="Machine file: array, memories, energies.  [default: the machine of programs/machines/32x32.toml]",
+)  # fmt: skip
+batch = click.option(
+    "--batch", type=click.IntRange(min=1), metavar="N",
+    help="Samples in a step: binds the model's symbolic batch size.",
+)  # fmt: skip
+loss = click.option(
+    "--loss", metavar="L",
+    help="Add a loss and its input `labels`: softmax-cross-entropy or mse. "
+         "Without it the outputs' gradients are inputs, named grad/<output>.",
+)  # fmt: skip
+optimizer = click.option(
+    "--optimizer", metavar="O",
+    help="Update the weights: sgd[:lr=0.01,momentum=0,weight_decay=0].",
+)  # fmt: skip
+schedule = click.option(
+    "--schedule", type=click.Choice(list(SCHEDULES)), default="interleaved", show_default=True,
+    help="How the two gradients of a layer share the array.",
+)  # fmt: skip
+double_buffer = click.option(
+    "--double-buffer/--no-double-buffer", default=True, show_default=True,
+    help="Load and drain tiles while others are at work.",
+)  # fmt: skip
+fused_update = click.option(
+    "--fused-update/--no-fused-update", default=False, show_default=True,
+    help="Update weights inside the array, where the gradient lies.",
+)  # fmt: skip
+input_grads = click.option(
+    "--input-grads", multiple=True, callback=_names, metavar="NAME,…",
+    help="Inputs whose gradients are wanted too.",
+)  # fmt: skip
+seed = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    help="Where what is drawn at random starts from.",
+)  # fmt: skip
+engine = click.option(
+    "--engine", type=click.Choice(["fast", "stepped"]), default="fast", show_default=True,
+    help="fast: whole streams at a time; stepped: every register in every cycle. Both count the same cycles.",
+)  # fmt: skip
+
+compiling = together(machine, schedule, batch, loss, optimizer, double_buffer, fused_update, input_grads)
+"""What decides which program a model becomes."""
+
+
+def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of ``compiling``: those of the training step, and those of its lowering to a machine."""
+    names = ("machine", "schedule", "double_buffer", "fused_update")
+    return {k: v for k, v in options.items() if k not in names}, {k: options[k] for k in names}
+
+
+def err() -> Console:
+    """The terminal that progress and remarks go to."""
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Progress on a terminal, nothing elsewhere; it is gone when the work is done."""
+    console = err()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    shown, lines = console.is_terminal, sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=lines) as bar:
+        yield bar
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say on a terminal what takes its time."""
+    with progress() as bar:
+        bar.add_task(what, total=None)
+        yield

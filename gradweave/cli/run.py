@@ -1,0 +1,67 @@
+"""``gradweave run``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+import gradweave
+from emulator.run import Engine
+from gradweave.arrays import inputs_from, write_npz
+from gradweave.cli.assembly import load
+from gradweave.cli.options import compiling, doing, engine, seed
+from gradweave.tables import report_table
+from isa.errors import UserError
+from isa.files import write
+
+
+@click.command(name="run", short_help="Run a binary, or a model after compiling it.")
+@click.argument("target", metavar="X.gwb|MODEL")
+@click.option("--inputs", metavar="IN.npz", help="Values of all inputs, by name.  [default: drawn from --seed]")
+@seed
+@click.option("--outputs", metavar="OUT.npz", help="Where to write the results, by name: <output>, grad/<name>, param/<name>.")
+@engine
+@click.option("--json", "json_path", metavar="REPORT.json", help="Where to write the report.")
+@compiling
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    target: str,
+    inputs: str | None,
+    seed: int,
+    outputs: str | None,
+    engine: Engine,
+    json_path: str | None,
+    **options: Any,
+) -> None:
+    """Run a binary (.gwb), or compile MODEL with the options of `gradweave compile` and run that; report where the cycles went.
+
+    \b
+    gradweave run programs/digits_mlp.onnxtxt --batch 32 --schedule sequential
+    gradweave run digits_mlp.gwb --inputs in.npz --outputs out.npz --json report.json
+    """
+    if Path(target).suffix == ".gwb":
+        given = [p.opts[0] for p in ctx.command.params if p.name in options and ctx.get_parameter_source(str(p.name)) == COMMANDLINE]
+        if given:
+            raise UserError(target, f"is compiled already; {', '.join(given)} can only be given with a model")
+        program = load(target)
+    else:
+        with doing(f"compiling {Path(target).name}"):
+            program = gradweave.compile(target, **options)
+    values = None if inputs is None else inputs_from(inputs, program)
+    with doing(f"running {program.name}"):
+        result = gradweave.run(program, values, seed=seed, engine=engine)
+    report = result.report.to_dict()
+    if outputs is not None:
+        write_npz(outputs, result.outputs)
+    if json_path is not None:
+        write(json_path, json.dumps(report, indent=1) + "\n")
+    Console(highlight=False).print(report_table(report))
+    if "loss" in result.outputs:
+        click.echo(f"loss {float(result.outputs['loss']):.6g}")
+
+
+COMMANDLINE = click.core.ParameterSource.COMMANDLINE
