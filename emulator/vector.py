@@ -1,6 +1,7 @@
 """What the functions of the vector unit compute: NumPy in fp32, IEEE all the way (NaN and infinities flow, nothing warns)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,16 @@ from isa.instructions import IMM, Instruction
 from isa.vector import FUNCTIONS
 
 F32 = npt.NDArray[np.float32]
+Function = Callable[..., Any]
+"""From fp32 arrays to an fp32 array."""
 
 
-def _sigmoid(a: F32) -> F32:
+def _sigmoid(a: F32) -> Array:
     small = np.exp(-np.abs(a))  # never above 1, so nothing overflows on either side
-    return np.where(a >= 0, np.float32(1), small) / (1 + small)
+    return np.asarray(np.where(a >= 0, np.float32(1), small) / (1 + small))
 
 
-_ONE_OPERAND: dict[str, Callable[[F32], F32]] = {
+_ONE_OPERAND: dict[str, Function] = {
     "copy": lambda a: a,
     "neg": np.negative,
     "abs": np.abs,
@@ -32,7 +35,7 @@ _ONE_OPERAND: dict[str, Callable[[F32], F32]] = {
     "sigmoid": _sigmoid,
     "relu": lambda a: np.maximum(a, 0),
 }
-_TWO_OPERANDS: dict[str, Callable[[F32, F32], F32]] = {
+_TWO_OPERANDS: dict[str, Function] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
@@ -48,21 +51,21 @@ _TWO_OPERANDS: dict[str, Callable[[F32, F32], F32]] = {
     "tanh_grad": lambda a, b: a * (1 - b * b),
     "sigmoid_grad": lambda a, b: a * b * (1 - b),
 }
-_THREE_OPERANDS: dict[str, Callable[[F32, F32, F32], F32]] = {
+_THREE_OPERANDS: dict[str, Function] = {
     "leaky_relu_grad": lambda a, b, c: np.where(b >= 0, a, c * a),
     "select": lambda a, b, c: np.where(a != 0, b, c),
     "fma": lambda a, b, c: a * b + c,
 }
-ELEMENTWISE: dict[str, Callable[..., F32]] = {**_ONE_OPERAND, **_TWO_OPERANDS, **_THREE_OPERANDS}
+ELEMENTWISE: dict[str, Function] = {**_ONE_OPERAND, **_TWO_OPERANDS, **_THREE_OPERANDS}
 
 
-def elementwise(fn: str, operands: Sequence[F32 | np.float32]) -> F32:
+def elementwise(fn: str, operands: Sequence[F32 | np.float32]) -> Array:
     """``fn`` of its operands (as many as it takes; further ones are ignored), all fp32 and broadcast against each other."""
     with np.errstate(all="ignore"):
-        return ELEMENTWISE[fn](*operands[: FUNCTIONS[fn].arity])
+        return np.asarray(ELEMENTWISE[fn](*operands[: FUNCTIONS[fn].arity]))
 
 
-def reduction(fn: str, a: F32, axes: tuple[int, ...]) -> F32:
+def reduction(fn: str, a: F32, axes: tuple[int, ...]) -> Array:
     """``a`` reduced over ``axes``, which stay with length 1."""
     with np.errstate(all="ignore"):
         return np.asarray(a.sum(axis=axes, keepdims=True) if fn == "sum" else a.max(axis=axes, keepdims=True))
@@ -80,4 +83,4 @@ def compute(instruction: Instruction, spad: Memory, counters: Sequence[int]) -> 
         np.float32(instruction["imm"]) if instruction[name] == IMM else convert(spad.view(instruction[name], counters), DType.f32)
         for name in ("a", "b", "c")
     ]
-    return view, convert(np.asarray(elementwise(instruction["fn"], operands)), dst.dtype).copy()
+    return view, convert(elementwise(instruction["fn"], operands), dst.dtype).copy()
