@@ -40,7 +40,11 @@ class FastEngine:
         units = [_UNITS[queue](queue, self.codes[queue], shared) for queue in Queue]
         while True:
             chosen, earliest = None, 0
-            ready = [unit for unit in units if unit.settle()]
+            ready: list[Unit] = []
+            signals = -1
+            while signals != shared.signals:  # a signal may let a queue go on that was asked before
+                signals = shared.signals
+                ready = [unit for unit in units if unit.settle()]
             for unit in ready:
                 start = unit.start()
                 if start is not None and (chosen is None or start < earliest):
@@ -51,3 +55,12 @@ class FastEngine:
         if any(unit.index >= 0 for unit in units):
             raise deadlock(self.program, {unit.queue: unit.index for unit in units if unit.index >= 0})
         return shared.counters
+
+
+def _ready(units: list[Unit], shared: Shared) -> list[Unit]:
+    """The units that stand at a timed instruction, once no signal lets any go further."""
+    while True:
+        signals = shared.signals
+        ready = [unit for unit in units if unit.settle()]
+        if shared.signals == signals:
+            return ready

@@ -45,6 +45,10 @@ class Shared:
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, program.machine.scratchpad.bytes if values else 0)}
         self.counters = Counters.of(program, trace)
         self.tokens = [deque([0] * semaphore.initial) for semaphore in program.semaphores]
+        self.signals = 0
+        """Signals given so far."""
+        self.signals = 0
+        """How many tokens have been given."""
         self.channel_free = 0
         self.array = ArrayValues(program.machine, self.memories[Space.spad])
         self.values = values
@@ -91,6 +95,8 @@ class Unit:
             instruction = self.instruction
             if instruction.op == "signal":
                 self.shared.tokens[instruction["sem"]].append(max(self.time + 1, self.finish))
+                self.shared.signals += 1
+                self.shared.signals += 1
             elif instruction.op == "wait":
                 tokens = self.shared.tokens[instruction["sem"]]
                 if not tokens:

@@ -12,6 +12,7 @@ from xdsl.rewriter import Rewriter
 from compiler.decompose import DECOMPOSITIONS, Lowering
 from compiler.dialects import onnx, train
 from compiler.dialects.dense import dense, to_array
+from compiler.dialects.onnx_operators import INTEGERS
 from compiler.dialects.train import element_of, shape_of
 
 
@@ -74,7 +75,7 @@ def _classes(labels: SSAValue) -> int:
     found = []
     for use in labels.uses:
         assert isinstance(use.operation, onnx.NodeOp)  # integers are no graph outputs
-        if use.operation.operator.inputs[use.index].elements == onnx.INTEGERS:
+        if use.operation.operator.inputs[use.index].elements == INTEGERS:
             found.append(shape_of(use.operation.inputs[0])[1])
         else:
             found.append(_classes(use.operation.outs[0]))

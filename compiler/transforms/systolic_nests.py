@@ -1,0 +1,302 @@
+"""A tile nest dealt out to the queues: each gets the loops around what it does, and semaphores where it meets another."""
+
+from collections.abc import Sequence
+from math import prod
+
+from xdsl.ir import Operation, SSAValue
+
+from compiler.dialects import tile
+from compiler.dialects.systolic import OPS
+from compiler.schedule.mapping import SUMMED
+from compiler.schedule.tokens import Access
+from compiler.transforms.allocate_memory import storage
+from compiler.transforms.systolic_context import Context, Piece
+from compiler.transforms.systolic_streams import Loop, Memory, dim_of, ring_of, steps
+from isa.instructions import ALWAYS, HELD, NEVER, Queue, When
+from isa.stream import Dim, Operand, Stream
+
+Stack = list[Loop]
+
+
+def lower_nest(context: Context, op: tile.NestOp) -> Piece:
+    """The code of a nest, for each queue, and what it touches."""
+    return _Nest(context, op).piece()
+
+
+class _Nest:
+    def __init__(self, context: Context, op: tile.NestOp) -> None:
+        self.context, self.op = context, op
+        machine = context.machine
+        self.rows, self.cols, self.time = op.rows.data, op.cols.data, op.stream.data
+        self.tile = {self.rows: machine.rows, self.cols: machine.cols}
+        self.single = context.slots == 1
+        self.stages = [inner for inner in op.walk() if isinstance(inner, tile.StageOp)]
+        self.panels: dict[SSAValue, Stack] = {}
+        """Loops around the stage of each panel: they choose its slot."""
+        self.resident = next((inner for inner in op.walk() if isinstance(inner, tile.ResidentOp)), None)
+        self.drain = next((inner for inner in op.walk() if isinstance(inner, tile.DrainOp)), None)
+        self.update = next((inner for inner in op.walk() if isinstance(inner, tile.UpdateOp)), None)
+        self.accesses: list[Access] = []
+
+    def piece(self) -> Piece:
+        self.context.work(self.op.macs.value.data)
+        body = list(self.op.body.block.ops)
+        code = {queue: self.body(queue, body, []) for queue in Queue if queue is not Queue.vector}
+        tiles = prod(Loop(f.axis.data, f.extent.value.data, f.step.value.data).count for f in self.tile_loops())
+        if self.resident is not None and self.resident.slot:
+            self.context.advance(self.resident.slot[0], tiles)
+        if self.drain is not None and self.drain.slot:
+            self.context.advance(self.drain.slot[0], tiles)
+        return Piece({queue: ops for queue, ops in code.items() if ops}, list(dict.fromkeys(self.accesses)), self.provenance())
+
+    def tile_loops(self) -> list[tile.ForOp]:
+        return [f for f in self.op.walk() if isinstance(f, tile.ForOp) and f.axis.data != self.time]
+
+    # -- structure ------------------------------------------------------------------------------------------------
+
+    def body(self, queue: Queue, ops: Sequence[Operation], stack: Stack) -> list[Operation]:
+        """What a queue does in a loop's body, between the handshakes that the body as a whole needs."""
+        out: list[Operation] = []
+        stages = [op for op in ops if isinstance(op, tile.StageOp)]
+        has_resident = any(isinstance(op, tile.ResidentOp) for op in ops)
+        has_drain = any(isinstance(op, tile.DrainOp) for op in ops)
+        if queue is Queue.array:
+            for stage in stages:
+                self.panels[storage(stage.panel)] = list(stack)
+                out.append(self.wait(self.panel_semaphore(stage, "empty" if stage.out else "full")))
+            if self.single and has_drain:
+                out.append(self.wait(self.context.semaphore("g.free", 1)))
+        for op in ops:
+            if isinstance(op, tile.ForOp):
+                out += self.loop(queue, op, stack)
+            elif isinstance(op, tile.BeatOp):
+                if queue is Queue.array:
+                    out += self.beat(op, ops, stack)
+            else:
+                out += self.step(queue, op, stack)
+        if queue is Queue.array:
+            for stage in stages:
+                out.append(self.signal(self.panel_semaphore(stage, "full" if stage.out else "empty")))
+            if self.single and has_resident:
+                out.append(self.signal(self.context.semaphore("tile.free", 1)))
+        return out
+
+    def loop(self, queue: Queue, op: tile.ForOp, stack: Stack) -> list[Operation]:
+        loop = Loop(op.axis.data, op.extent.value.data, op.step.value.data)
+        inner = list(op.body.block.ops)
+        if loop.count == 1:
+            return self.body(queue, inner, stack)
+        body = self.body(queue, inner, [*stack, loop])
+        if not body:
+            return []
+        made = OPS["loop"].of(self.provenance(), name=loop.axis, count=loop.count)
+        made.regions[0].block.add_ops(body)
+        return [made]
+
+    def step(self, queue: Queue, op: Operation, stack: Stack) -> list[Operation]:
+        """A queue's share of an operation other than beats."""
+        match op, queue:
+            case tile.ResidentOp(), Queue.dma_in if op.slot:
+                return self.load(op.src, op.slot[0], op.axes.data, op.tag.data, "w", stack)
+            case tile.ResidentOp(), Queue.wchain:
+                return self.wload(op, stack)
+            case tile.StageOp(), Queue.dma_in if not op.out:
+                return self.stage(op, stack)
+            case tile.StageOp(), Queue.dma_out if op.out:
+                return self.stage(op, stack)
+            case tile.UpdateOp(), Queue.array:
+                return [self.make("upd", lr=op.lr.value.data, decay=op.decay.value.data)]
+            case tile.DrainOp(), Queue.gchain:
+                return self.drained(op, stack)
+            case tile.DrainOp(), Queue.dma_out if op.slot:
+                return self.store(op, stack)
+            case _:
+                return []
+
+    # -- handshakes -------------------------------------------------------------------------------------------------
+
+    def wait(self, semaphore: int) -> Operation:
+        return self.make("wait", sem=semaphore)
+
+    def signal(self, semaphore: int) -> Operation:
+        return self.make("signal", sem=semaphore)
+
+    def provenance(self, product: str | None = None) -> int:
+        return self.context.provenance(self.op.layer.data, product or self.op.product.data)
+
+    def make(self, op: str, product: str | None = None, **args: object) -> Operation:
+        return OPS[op].of(self.provenance(product), **args)
+
+    def panel_semaphore(self, stage: tile.StageOp, state: str) -> int:
+        way = "out" if stage.out else "in"
+        same = [s for s in self.stages if bool(s.out) == bool(stage.out)]
+        initial = self.context.slots if state == "empty" else 0
+        return self.context.semaphore(f"panel.{way}{same.index(stage)}.{state}", initial)
+
+    def touch(self, queue: Queue, memory: Memory, *, writes: bool, sums: bool = False) -> None:
+        access = Access(queue, memory.space, memory.base, memory.base + memory.nbytes, writes, sums)
+        self.accesses.append(access)
+
+    # -- tiles through rings ------------------------------------------------------------------------------------------
+
+    def tile_dims(self, memory: Memory, axes: str, stack: Stack) -> list[Dim]:
+        """A tile of a whole tensor, dimensions in stored order."""
+        strides = dict(zip(axes, memory.strides, strict=True))
+        extents = dict(zip(axes, memory.shape, strict=True))
+        return [dim_of(axis, extents[axis], self.tile[axis], strides[axis], stack) for axis in axes if axis != "g"]
+
+    def slot_dims(self, slot: Memory, like: Sequence[Dim]) -> list[Dim]:
+        """The same tile packed into a slot."""
+        outer, inner = like
+        size = slot.dtype.size
+        return [Dim(outer.count, inner.count * size, outer.limit, outer.level), Dim(inner.count, size, inner.limit, inner.level)]
+
+    def moved(self, memory: Memory, axes: str, stack: Stack) -> tuple[int, ...]:
+        return steps(axes, dict(zip(axes, memory.strides, strict=True)), stack)
+
+    def slot_stream(self, slot: SSAValue, dims: list[Dim], tag: str, stack: Stack) -> Stream:
+        memory = Memory.of(slot)
+        return memory.stream(dims, (), ring_of(memory, self.context.phase(slot), stack), Operand[tag])
+
+    def array_order(self, dims: list[Dim], axes: str) -> list[Dim]:
+        """Rows of the array first, then its columns."""
+        plain = axes.replace("g", "")
+        return [dims[plain.index(self.rows)], dims[plain.index(self.cols)]]
+
+    def load(self, src: SSAValue, slot: SSAValue, axes: str, tag: str, ring: str, stack: Stack) -> list[Operation]:
+        memory = Memory.of(src)
+        self.touch(Queue.dma_in, memory, writes=False)
+        self.context.reads(storage(src))
+        dims = self.tile_dims(memory, axes, stack)
+        source = memory.stream(dims, self.moved(memory, axes, stack), None, Operand[tag])
+        target = self.slot_stream(slot, self.slot_dims(Memory.of(slot), dims), tag, stack)
+        return [
+            self.wait(self.context.semaphore(f"{ring}.empty", self.context.slots)),
+            self.make("ld", dst=target, src=source),
+            self.signal(self.context.semaphore(f"{ring}.full", 0)),
+        ]
+
+    def wload(self, op: tile.ResidentOp, stack: Stack) -> list[Operation]:
+        memory, axes, tag = Memory.of(op.src), op.axes.data, op.tag.data
+        before = [self.wait(self.context.semaphore("tile.free", 1))] if self.single else []
+        dims = self.tile_dims(memory, axes, stack)
+        if not op.slot:
+            self.touch(Queue.wchain, memory, writes=False)
+            source = memory.stream(self.array_order(dims, axes), self.moved(memory, axes, stack), None, Operand[tag])
+            return [*before, self.make("wload", src=source)]
+        packed = self.slot_dims(Memory.of(op.slot[0]), dims)
+        source = self.slot_stream(op.slot[0], self.array_order(packed, axes), tag, stack)
+        return [
+            *before,
+            self.wait(self.context.semaphore("w.full", 0)),
+            self.make("wload", src=source),
+            self.signal(self.context.semaphore("w.empty", self.context.slots)),
+        ]
+
+    def drained(self, op: tile.DrainOp, stack: Stack) -> list[Operation]:
+        memory, axes, tag = Memory.of(op.dst), op.axes.data, op.tag.data
+        after = [self.signal(self.context.semaphore("g.free", 1))] if self.single else []
+        dims = self.tile_dims(memory, axes, stack)
+        if not op.slot:
+            self.touch(Queue.gchain, memory, writes=True)
+            target = memory.stream(self.array_order(dims, axes), self.moved(memory, axes, stack), None, Operand[tag])
+            return [self.make("drain", dst=target), *after]
+        packed = self.slot_dims(Memory.of(op.slot[0]), dims)
+        target = self.slot_stream(op.slot[0], self.array_order(packed, axes), tag, stack)
+        return [
+            self.wait(self.context.semaphore("g.empty", self.context.slots)),
+            self.make("drain", dst=target),
+            self.signal(self.context.semaphore("g.full", 0)),
+            *after,
+        ]
+
+    def store(self, op: tile.DrainOp, stack: Stack) -> list[Operation]:
+        memory, axes, tag = Memory.of(op.dst), op.axes.data, op.tag.data
+        self.touch(Queue.dma_out, memory, writes=True)
+        self.context.writes(storage(op.dst))
+        dims = self.tile_dims(memory, axes, stack)
+        source = self.slot_stream(op.slot[0], self.slot_dims(Memory.of(op.slot[0]), dims), tag, stack)
+        target = memory.stream(dims, self.moved(memory, axes, stack), None, Operand[tag])
+        return [
+            self.wait(self.context.semaphore("g.full", 0)),
+            self.make("st", dst=target, src=source),
+            self.signal(self.context.semaphore("g.empty", self.context.slots)),
+        ]
+
+    # -- panels ---------------------------------------------------------------------------------------------------------
+
+    def stage(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
+        """A panel to or from DRAM."""
+        tensor, panel, axes, tag = Memory.of(op.tensor), Memory.of(op.panel), op.axes.data, Operand[op.tag.data]
+        strides, extents = dict(zip(axes, tensor.strides, strict=True)), dict(zip(axes, tensor.shape, strict=True))
+        dims = [
+            dim_of(axis, extents[axis], self.tile.get(axis, extents[axis]), strides[axis], stack) for axis in axes if axis != "g"
+        ]
+        own = dict(zip(axes, panel.strides, strict=True))
+        packed = [
+            Dim(d.count, own[a], d.limit, d.level) for d, a in zip(dims, axes.replace("g", ""), strict=True)
+        ]  # fmt: skip
+        outside = tensor.stream(dims, self.moved(tensor, axes, stack), None, tag)
+        inside = panel.stream(packed, (), ring_of(panel, 0, stack), tag)
+        queue = Queue.dma_out if op.out else Queue.dma_in
+        self.touch(queue, tensor, writes=bool(op.out))
+        self.touch(queue, panel, writes=not op.out)
+        if op.out:
+            self.context.writes(storage(op.tensor))
+            before, after, transfer = "full", "empty", self.make("st", dst=outside, src=inside)
+        else:
+            self.context.reads(storage(op.tensor))
+            before, after, transfer = "empty", "full", self.make("ld", dst=inside, src=outside)
+        return [self.wait(self.panel_semaphore(op, before)), transfer, self.signal(self.panel_semaphore(op, after))]
+
+    # -- beats ------------------------------------------------------------------------------------------------------------
+
+    def beat(self, op: tile.BeatOp, body: Sequence[Operation], stack: Stack) -> list[Operation]:
+        beats = [b for b in body if isinstance(b, tile.BeatOp)]
+        first, last = beats[0], next((b for b in reversed(beats) if b.kind.data == "dw"), None)
+        turns = tuple(level for level, loop in enumerate(stack) if loop.axis == self.time and loop.step == 1)
+        swap = When("first", turns) if op is first and self.resident is not None else NEVER
+        take = (When("last", turns) if turns else ALWAYS) if op is last and self.drain is not None and self.update is None else NEVER
+        product, kind = op.product.data, op.kind.data
+        lanes = {"fwd": (self.rows, self.cols), "dx": (self.cols, self.rows), "dw": (self.rows, self.cols)}[kind]
+        operands = ((op.first, op.first_axes.data, op.first_tag.data), (op.second, op.second_axes.data, op.second_tag.data))
+        streams = [self.port(operand, lane, stack) for operand, lane in zip(operands, lanes, strict=True)]
+        for position, (value, _, _) in enumerate(operands):
+            sums = position == 1 and kind != "dw"
+            self.touch(Queue.array, Memory.of(value), writes=sums, sums=sums)
+        if kind == "dw":
+            held = {"h": streams[0], "v": streams[1]} | self.held(op, beats)
+            return [self.make("dw", product, **held, swap=swap, take=take)]
+        summed = tuple(level for level, loop in enumerate(stack) if loop.axis == SUMMED[product])
+        port = "h" if kind == "fwd" else "v"
+        args: dict[str, object] = {port: streams[0], "acc": streams[1], "zero": When("first", summed), "swap": swap}
+        return [self.make(kind, product, **args)]
+
+    def held(self, op: tile.BeatOp, beats: list[tile.BeatOp]) -> dict[str, str]:
+        """Ports on which a dw beat finds what the beat just before it brought."""
+        index = beats.index(op)
+        if index == 0:
+            return {}
+        before = beats[index - 1]
+        if before.kind.data == "dx" and before.first is op.second and before.first_axes == op.second_axes:
+            return {"v": HELD}
+        if before.kind.data == "fwd" and before.first is op.first and before.first_axes == op.first_axes:
+            return {"h": HELD}
+        return {}
+
+    def port(self, operand: tuple[SSAValue, str, str], lane: str, stack: Stack) -> Stream:
+        """The stream of one port: a lane for each row or column, one row of words a beat."""
+        value, axes, tag = operand
+        memory = Memory.of(value)
+        strides = dict(zip(axes, memory.strides, strict=True))
+        sizes = {loop.axis: loop.extent for loop in self.axis_loops()}
+        dim = dim_of(lane, sizes[lane], self.tile[lane], strides[lane], stack)
+        staged = self.panels.get(storage(value))
+        if staged is None:
+            return memory.stream([dim], self.moved(memory, axes, stack), None, Operand[tag])
+        # A panel is addressed from its own start: only the streamed axis moves within it.
+        moved = tuple(loop.step * strides[loop.axis] if loop.axis == self.time else 0 for loop in stack)
+        return memory.stream([dim], moved, ring_of(memory, 0, staged), Operand[tag])
+
+    def axis_loops(self) -> list[Loop]:
+        return [Loop(f.axis.data, f.extent.value.data, f.step.value.data) for f in self.op.walk() if isinstance(f, tile.ForOp)]

@@ -1,0 +1,132 @@
+"""Tile-level memories as streams of the ISA."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerType
+from xdsl.ir import Attribute, SSAValue
+
+from compiler.dialects import tile
+from compiler.schedule.access import row_major
+from compiler.schedule.allocate import align
+from compiler.transforms.allocate_memory import nbytes, storage
+from isa.dtypes import DType
+from isa.stream import Dim, Operand, Ring, Space, Stream
+
+
+def dtype_of(element: Attribute) -> DType:
+    """The ISA's type of an element type."""
+    match element:
+        case Float32Type():
+            return DType.f32
+        case BFloat16Type():
+            return DType.bf16
+        case Float16Type():
+            return DType.f16
+        case IntegerType() if element.width.data == 8:
+            return DType.i8
+        case _:
+            return DType.i32
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A hardware loop of one queue that walks a named axis."""
+
+    axis: str
+    extent: int
+    step: int
+
+    @property
+    def count(self) -> int:
+        return ceil(self.extent / self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """An allocated tensor or buffer (behind any views), with the shape it is seen in."""
+
+    space: Space
+    base: int
+    dtype: DType
+    shape: tuple[int, ...]
+    symbol: str
+    slots: int
+    slot_bytes: int
+
+    @staticmethod
+    def of(value: SSAValue) -> "Memory":
+        """The memory that a value stands for, once it is allocated."""
+        owner = storage(value).owner
+        assert isinstance(owner, tile.TensorOp | tile.BufferOp) and owner.address is not None
+        type = tile.memref_of(value)
+        ring = owner.ring.value.data if isinstance(owner, tile.BufferOp) and owner.ring else 1
+        space = Space.dram if isinstance(owner, tile.TensorOp) else Space.spad
+        return Memory(
+            space, owner.address.value.data, dtype_of(type.element_type), type.get_shape(), owner.symbol.data, ring,
+            align(nbytes(owner.result)),
+        )  # fmt: skip
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it takes, all slots of a ring together."""
+        size = self.dtype.size
+        for extent in self.shape:
+            size *= extent
+        return size if self.slots == 1 else self.slots * self.slot_bytes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Byte strides of its dimensions."""
+        return row_major(self.shape, self.dtype.size)
+
+    def stream(
+        self, dims: Sequence[Dim], strides: Sequence[int] = (), ring: Ring | None = None, operand: Operand = Operand.none
+    ) -> Stream:
+        """A stream into this memory; a slot that no loop changes is part of the base."""
+        base = self.base
+        if ring is not None and not ring.steps:
+            base, ring = base + ring.size * ring.start, None
+        return Stream(self.space, self.dtype, base, tuple(dims), trim(strides), ring, operand, self.symbol)
+
+    def whole(self) -> Stream:
+        """All words, one after the other."""
+        count = 1
+        for extent in self.shape:
+            count *= extent
+        return self.stream([Dim(count, self.dtype.size)])
+
+
+def trim(values: Sequence[int]) -> tuple[int, ...]:
+    """Without trailing zeros: the canonical form of strides and ring steps."""
+    kept = list(values)
+    while kept and kept[-1] == 0:
+        kept.pop()
+    return tuple(kept)
+
+
+def dim_of(axis: str, extent: int, tile_size: int, stride: int, stack: Sequence[Loop]) -> Dim:
+    """One tile of an axis: clipped by the loop that walks it, or all of it where there is no such loop."""
+    for level, loop in enumerate(stack):
+        if loop.axis == axis and loop.step == tile_size:
+            ragged = extent % tile_size != 0
+            return Dim(tile_size, stride, extent if ragged else None, level if ragged else 0)
+    return Dim(extent, stride)
+
+
+def steps(axes: str, axis_strides: dict[str, int], stack: Sequence[Loop]) -> tuple[int, ...]:
+    """Bytes that each loop moves a stream on by."""
+    return tuple(loop.step * axis_strides[loop.axis] if loop.axis in axes else 0 for loop in stack)
+
+
+def ring_of(memory: Memory, phase: int, stack: Sequence[Loop]) -> Ring | None:
+    """The slot in use: one on for every turn of the innermost of these loops."""
+    if memory.slots == 1:
+        return None
+    weights = []
+    weight = 1
+    for loop in reversed(stack):
+        weights.append(weight % memory.slots)
+        weight *= loop.count
+    return Ring(memory.slots, memory.slot_bytes, phase % memory.slots, trim(weights[::-1]))

@@ -1,0 +1,200 @@
+"""Copies and the vector unit's work as instructions."""
+
+from collections.abc import Callable, Sequence
+
+from xdsl.ir import Operation, SSAValue
+
+from compiler.dialects import tile
+from compiler.dialects.systolic import OPS
+from compiler.dialects.train import to_ints
+from compiler.schedule.access import broadcast, collapse
+from compiler.schedule.tokens import Access
+from compiler.transforms.allocate_memory import storage
+from compiler.transforms.systolic_context import Context, Piece
+from compiler.transforms.systolic_streams import Loop, Memory, ring_of
+from isa.instructions import IMM, Queue
+from isa.stream import MAX_DIMS, Dim, Space, Stream
+from isa.vector import FUNCTIONS
+
+
+def _access(queue: Queue, memory: Memory, *, writes: bool) -> Access:
+    return Access(queue, memory.space, memory.base, memory.base + memory.nbytes, writes)
+
+
+def _provenance(context: Context, op: tile.TileOp) -> int:
+    return context.provenance(op.layer.data, op.product.data)
+
+
+def lower_copy(context: Context, op: tile.CopyOp) -> Piece:
+    """A whole tensor between the memories."""
+    src, dst = Memory.of(op.src), Memory.of(op.dst)
+    inward = src.space is Space.dram
+    queue = Queue.dma_in if inward else Queue.dma_out
+    if inward:
+        context.reads(storage(op.src))
+    else:
+        context.writes(storage(op.dst))
+    provenance = _provenance(context, op)
+    transfer = OPS["ld" if inward else "st"].of(provenance, dst=dst.whole(), src=src.whole())
+    return Piece({queue: [transfer]}, [_access(queue, src, writes=False), _access(queue, dst, writes=True)], provenance)
+
+
+def lower_map(context: Context, op: tile.MapOp) -> Piece:
+    """An elementwise function; operands broadcast by strides of 0."""
+    out, ins = Memory.of(op.out), [Memory.of(v) for v in op.ins]
+    patterns = [out.strides, *(broadcast(m.shape, m.strides, out.shape) for m in ins)]
+    immediates = to_ints(op.imm_at) if op.imm_at else ()
+    imm = op.imm.value.data if op.imm else 0.0
+
+    provenance = _provenance(context, op)
+
+    def make(streams: list[Stream]) -> Operation:
+        operands: list[Stream | str] = list(streams[1:])
+        for index in immediates:
+            operands.insert(index, IMM)
+        named = dict(zip("abc", operands, strict=False))
+        return OPS["vec"].of(provenance, fn=op.fn.data, dst=streams[0], imm=imm, **named)
+
+    assert len(ins) + len(immediates) == FUNCTIONS[op.fn.data].arity
+    return _vector([out, *ins], out.shape, patterns, make, provenance)
+
+
+def lower_transpose(context: Context, op: tile.TransposeOp) -> Piece:
+    """A permuted copy."""
+    source, out = Memory.of(op.input), Memory.of(op.out)
+    permuted = [source.strides[axis] for axis in to_ints(op.perm)]
+
+    provenance = _provenance(context, op)
+
+    def make(streams: list[Stream]) -> Operation:
+        return OPS["vec"].of(provenance, fn="copy", dst=streams[0], a=streams[1])
+
+    return _vector([out, source], out.shape, [out.strides, permuted], make, provenance)
+
+
+def lower_reduce(context: Context, op: tile.ReduceOp) -> Piece:
+    """A reduction; kept dimensions come first, so that loops, if any are needed, never split a sum."""
+    source, out = Memory.of(op.input), Memory.of(op.out)
+    into = broadcast(out.shape, out.strides, source.shape)
+    kept = sorted(range(len(source.shape)), key=lambda axis: into[axis] == 0)
+    shape = [source.shape[axis] for axis in kept]
+    patterns = [[into[axis] for axis in kept], [source.strides[axis] for axis in kept]]
+
+    provenance = _provenance(context, op)
+
+    def make(streams: list[Stream]) -> Operation:
+        return OPS["red"].of(provenance, fn=op.fn.data, dst=streams[0], a=streams[1])
+
+    return _vector([out, source], shape, patterns, make, provenance)
+
+
+def _vector(
+    memories: Sequence[Memory], shape: Sequence[int], patterns: Sequence[Sequence[int]],
+    make: Callable[[list[Stream]], Operation], provenance: int,
+) -> Piece:  # fmt: skip
+    """One vector instruction, result first, in loops over the dimensions that a stream has no room for."""
+    counts, strides = collapse(shape, patterns)
+    outer = max(0, len(counts) - MAX_DIMS)
+    streams = [
+        memory.stream([Dim(n, s) for n, s in zip(counts[outer:], own[outer:], strict=True)], own[:outer])
+        for memory, own in zip(memories, strides, strict=True)
+    ]
+    code = make(streams)
+    for depth in reversed(range(outer)):
+        loop = OPS["loop"].of(provenance, name=f"i{depth}", count=counts[depth])
+        loop.regions[0].block.add_op(code)
+        code = loop
+    accesses = [_access(Queue.vector, m, writes=i == 0) for i, m in enumerate(memories)]
+    return Piece({Queue.vector: [code]}, accesses, provenance)
+
+
+def lower_sgd(context: Context, op: tile.SgdOp) -> Piece:
+    """The update in chunks: loaded, computed and stored behind one another."""
+    return _Sgd(context, op).piece()
+
+
+class _Sgd:
+    def __init__(self, context: Context, op: tile.SgdOp) -> None:
+        self.context, self.op = context, op
+        self.provenance = context.provenance(op.layer.data, op.product.data)
+        grad_in_dram = tile.in_dram(op.grad)
+        self.moved: list[SSAValue] = [*([op.grad] if grad_in_dram else []), *op.weights]
+        self.outside = [Memory.of(v) for v in self.moved]
+        self.inside = [Memory.of(v) for v in op.buffers]
+        size, self.words = self.outside[-1].nbytes // self.outside[-1].dtype.size, self.inside[0].shape[0]
+        self.loop = Loop("i", size, self.words)
+        self.stack = [self.loop] if self.loop.count > 1 else []
+        ragged = bool(self.stack) and size % self.words != 0
+        self.dim = Dim(self.words, 4, size if ragged else None)
+        self.written = range(len(op.weights))
+        self.skip = 1 if grad_in_dram else 0
+
+    def piece(self) -> Piece:
+        transfers_in = [
+            OPS["ld"].of(self.provenance, dst=self.chunk(i), src=self.whole(i)) for i in range(len(self.moved))
+        ]
+        transfers_out = [
+            OPS["st"].of(self.provenance, dst=self.whole(self.skip + i), src=self.chunk(self.skip + i)) for i in self.written
+        ]
+        for value in self.moved:
+            self.context.reads(storage(value))
+        for value in self.op.weights:
+            self.context.writes(storage(value))
+        code = {
+            Queue.dma_in: self.repeat("update.empty", transfers_in, "update.full"),
+            Queue.vector: self.repeat("update.full", self.compute(), "update.done"),
+            Queue.dma_out: self.repeat("update.done", transfers_out, "update.empty"),
+        }
+        accesses = [_access(Queue.dma_in, m, writes=False) for m in self.outside]
+        accesses += [_access(Queue.dma_in, m, writes=True) for m in self.inside]
+        accesses += [_access(Queue.vector, m, writes=True) for m in self.inside]
+        accesses += [_access(Queue.dma_out, m, writes=False) for m in self.inside[self.skip :]]
+        accesses += [_access(Queue.dma_out, m, writes=True) for m in self.outside[self.skip :]]
+        if not self.skip:
+            accesses.append(_access(Queue.vector, Memory.of(self.op.grad), writes=False))
+        return Piece(code, accesses, self.provenance)
+
+    def whole(self, index: int) -> Stream:
+        return self.outside[index].stream([self.dim], [self.words * 4] if self.stack else [])
+
+    def chunk(self, index: int) -> Stream:
+        memory = self.inside[index]
+        return memory.stream([self.dim], (), ring_of(memory, 0, self.stack))
+
+    def grad(self) -> Stream:
+        if self.skip:
+            return self.chunk(0)
+        return Memory.of(self.op.grad).stream([self.dim], [self.words * 4] if self.stack else [])
+
+    def repeat(self, before: str, body: Sequence[Operation], after: str) -> list[Operation]:
+        """The body between its handshakes, for every chunk."""
+        initial = {"update.empty": self.context.slots}
+        ops = [
+            OPS["wait"].of(self.provenance, sem=self.context.semaphore(before, initial.get(before, 0))),
+            *body,
+            OPS["signal"].of(self.provenance, sem=self.context.semaphore(after, initial.get(after, 0))),
+        ]
+        if not self.stack:
+            return ops
+        loop = OPS["loop"].of(self.provenance, name="i", count=self.loop.count)
+        loop.regions[0].block.add_ops(ops)
+        return [loop]
+
+    def compute(self) -> list[Operation]:
+        """v ← μ·v + g + λ·w; w ← w − η·v, in place; without momentum v is g, and λ shrinks w beforehand."""
+        lr, momentum, decay = (float(f.value.data) for f in (self.op.lr, self.op.momentum, self.op.decay))
+        grad, weight = self.grad(), self.chunk(self.skip)
+        ops: list[Operation] = []
+        if momentum:
+            velocity = self.chunk(self.skip + 1)
+            ops.append(self.vec("fma", velocity, velocity, IMM, grad, momentum))
+            if decay:
+                ops.append(self.vec("fma", velocity, weight, IMM, velocity, decay))
+            return [*ops, self.vec("fma", weight, velocity, IMM, weight, -lr)]
+        if decay:
+            ops.append(self.vec("mul", weight, weight, IMM, None, 1.0 - lr * decay))
+        return [*ops, self.vec("fma", weight, grad, IMM, weight, -lr)]
+
+    def vec(self, fn: str, dst: Stream, a: Stream, b: str, c: Stream | None, imm: float) -> Operation:
+        third = {} if c is None else {"c": c}
+        return OPS["vec"].of(self.provenance, fn=fn, dst=dst, a=a, b=b, imm=imm, **third)
