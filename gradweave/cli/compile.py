@@ -6,13 +6,16 @@ from typing import Any
 import click
 
 from compiler.driver import lower, lower_to_systolic, training_step
+from compiler.schedule.schedules import SCHEDULES
 from gradweave.cli.options import compiling, doing, err, split
 from isa.asm import disassemble
 from isa.binary import write_program
 from isa.files import write
 
+SCHEDULE_DOCS = "\b\nSchedules:\n" + "\n".join(f"  {name:<15} {schedule.doc}" for name, schedule in SCHEDULES.items())
 
-@click.command(name="compile", short_help="Compile a model's training step into a binary.")
+
+@click.command(name="compile", short_help="Compile a model's training step into a binary.", epilog=SCHEDULE_DOCS)
 @click.argument("model", metavar="MODEL")
 @click.option("-o", "--output", metavar="X.gwb", help="Where to write.  [default: MODEL's name with .gwb; standard output for ir and asm]")
 @compiling
