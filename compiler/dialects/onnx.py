@@ -1,12 +1,10 @@
 """The ``onnx`` dialect: the model as it came, under ONNX's own operator and attribute names.
 
-One table, :data:`OPERATORS`, says what is supported; the operations, their verifier and the importer's messages come from it.
-A new operator is one row here and one decomposition in ``compiler/decompose``.  Values are ranked tensors of static shape.
+The operations of nodes come from the table in ``onnx_operators.py``.  Values are ranked tensors of static shape.
 Weights are named, their values stay outside the IR; a missing optional input is ``onnx.none``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from xdsl.dialects.builtin import (
@@ -41,113 +39,10 @@ from xdsl.traits import NoTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
 from compiler.dialects.dense import Array, to_array
+from compiler.dialects.onnx_operators import OPERATORS, Facts, Input, Operator, Value
+from compiler.dialects.train import shape_of
 
 Tensor = TensorType[Attribute]
-Value = int | float | str | tuple[int, ...]
-"""What an attribute of a node holds."""
-
-FLOAT = ("f32",)
-FLOATS = ("f32", "f16", "bf16")
-INTEGERS = ("i64", "i32")
-ANY = ("f32", *INTEGERS)
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input: ``elements`` it may hold (any, where it must be a constant), and whether it may be missing."""
-
-    name: str
-    elements: tuple[str, ...]
-    optional: bool
-    constant: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """One supported ONNX operator.
-
-    ``attributes`` maps each known attribute to its default (a type: there is none), or to the list of supported values, default first.
-    ``check`` looks at the constant inputs and says what about them is not supported.
-    """
-
-    name: str
-    inputs: tuple[Input, ...]
-    outputs: int
-    attributes: Mapping[str, Any]
-    check: Callable[[Mapping[str, Array]], str | None] | None
-
-    @property
-    def required(self) -> int:
-        """How many inputs must be there."""
-        return sum(not slot.optional for slot in self.inputs)
-
-    def choices(self, attribute: str) -> tuple[Value, ...]:
-        """The supported values of an attribute; empty: all."""
-        spec = self.attributes[attribute]
-        return tuple(spec) if isinstance(spec, list) else ()
-
-    def default(self, attribute: str) -> Value | None:
-        """What a missing attribute means; None: there is no default."""
-        spec = self.attributes[attribute]
-        if isinstance(spec, list):
-            spec = spec[0]
-        return None if isinstance(spec, type) else spec
-
-    def kind(self, attribute: str) -> type:
-        """int, float, str, or tuple (of integers)."""
-        spec = self.attributes[attribute]
-        return spec if isinstance(spec, type) else type(spec[0] if isinstance(spec, list) else spec)
-
-
-OPERATORS: dict[str, Operator] = {}
-
-
-def _operator(
-    name: str,
-    inputs: str,
-    elements: tuple[str, ...] = FLOAT,
-    outputs: int = 1,
-    check: Callable[[Mapping[str, Array]], str | None] | None = None,
-    **attributes: Any,
-) -> None:
-    """Add a row.  In ``inputs``, ``?`` marks the optional, ``!`` those that must be constants, ``#`` class labels."""
-    slots = []
-    for word in inputs.split():
-        slot = word.rstrip("?!#")
-        slots.append(Input(slot, INTEGERS if "#" in word else elements, "?" in word, "!" in word))
-    OPERATORS[name] = Operator(name, tuple(slots), outputs, attributes, check)
-
-
-def _dropout_rests(constants: Mapping[str, Array]) -> str | None:
-    training, ratio = constants.get("training_mode"), constants.get("ratio")
-    if training is not None and training.any() and (ratio is None or ratio.any()):
-        return "training_mode true not supported; supported: false (dropout is compiled as in inference)"
-    return None
-
-
-_operator("Gemm", "A B C?", alpha=1.0, beta=1.0, transA=0, transB=0)
-_operator("MatMul", "A B")
-for _name in ("Add", "Sub", "Mul", "Div"):
-    _operator(_name, "A B")
-_operator("Pow", "X Y!")
-for _name in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg"):
-    _operator(_name, "X")
-_operator("LeakyRelu", "X", alpha=0.01)
-_operator("Clip", "input min? max?")
-_operator("Softmax", "input", axis=-1)
-_operator("LogSoftmax", "input", axis=-1)
-for _name in ("ReduceSum", "ReduceMean"):
-    _operator(_name, "data axes!?", keepdims=1, noop_with_empty_axes=0)
-_operator("Reshape", "data shape!", ANY, allowzero=0)
-_operator("Flatten", "input", ANY, axis=1)
-_operator("Transpose", "data", ANY, perm=tuple)
-_operator("Squeeze", "data axes!?", ANY)
-_operator("Unsqueeze", "data axes!", ANY)
-_operator("Identity", "input", ANY)
-_operator("Cast", "input", FLOATS, to=[1, 10, 16], saturate=1)
-_operator("Dropout", "data ratio!? training_mode!?", check=_dropout_rests, seed=int)
-for _name, _outputs in (("SoftmaxCrossEntropyLoss", 2), ("NegativeLogLikelihoodLoss", 1)):
-    _operator(_name, "scores labels# weights?", outputs=_outputs, reduction=["mean", "sum", "none"], ignore_index=int)
 
 
 def attribute(value: Value) -> Attribute:
@@ -232,6 +127,17 @@ class NodeOp(IRDLOperation):
                 raise VerifyException(f"attribute {name} is of type {kind.__name__}")
             if choices and value not in choices:
                 raise VerifyException(f"{name} {value!r} is not supported; supported: {', '.join(map(str, choices))}")
+
+        if row.check and (problem := row.check(self._facts())):
+            raise VerifyException(problem)
+
+    def _facts(self) -> Facts:
+        given = {
+            slot.name: value for slot, value in zip(self.operator.inputs, map(self.input, range(len(self.inputs))), strict=False) if value
+        }
+        constants = {name: to_array(value.owner.value) for name, value in given.items() if isinstance(value.owner, ConstantOp)}
+        attributes = {name: self.get(name) for name in self.operator.attributes}
+        return Facts({name: shape_of(value) for name, value in given.items()}, constants, attributes)
 
     @staticmethod
     def _verify_input(slot: Input, value: SSAValue | None) -> None:

@@ -32,6 +32,11 @@ def is_weight(tensor: onnx.TensorProto) -> bool:
     return tensor.data_type in FLOATS and len(tensor.dims) > 0
 
 
+def is_constant(node: onnx.NodeProto) -> bool:
+    """Whether the node is a ``Constant`` that holds a tensor."""
+    return node.op_type == "Constant" and [attr.name for attr in node.attribute] == ["value"]
+
+
 def static_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor for which inference found a static one."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
@@ -92,7 +97,9 @@ class _Folder:
         """The constants that replace the node, None where it stays."""
         if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDABLE:
             return None
-        if node.op_type in ("Shape", "Size") and node.input[0] in self.shapes:
+        if is_constant(node):
+            results = [numpy_helper.to_array(node.attribute[0].t)]
+        elif node.op_type in ("Shape", "Size") and node.input[0] in self.shapes:
             shape = self.shapes[node.input[0]]
             attributes = {a.name: a.i for a in node.attribute}
             part = shape[attributes.get("start", 0) : attributes.get("end")]

@@ -11,7 +11,8 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from compiler.dialects import onnx as dialect
 from compiler.dialects.dense import Array, dense, element_type
-from compiler.frontend.fold import static_shapes
+from compiler.dialects.onnx_operators import OPERATORS
+from compiler.frontend.fold import is_constant, static_shapes
 from compiler.frontend.load import load_model
 from compiler.frontend.support import attribute_value, node_problems, unsupported, used_names, value_problems
 
@@ -48,7 +49,7 @@ class _Importer:
         for value in (*graph.input, *graph.value_info, *graph.output):
             self.types[value.name] = (value.type.tensor_type.elem_type, shapes.get(value.name))
         for node in graph.node:
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
+            if is_constant(node):
                 tensor = node.attribute[0].t
                 self.constants[node.output[0]] = numpy_helper.to_array(tensor)
                 self.types[node.output[0]] = (tensor.data_type, tuple(tensor.dims))
@@ -59,7 +60,7 @@ class _Importer:
         """Everything of the graph that is not supported."""
         found = value_problems(self.graph)
         for node in self.nodes:
-            found += node_problems(node, self.types, self.weights | self.constants)
+            found += node_problems(node, self.types, self.constants, self.weights)
         if found:
             return found
         tensors = {name: node for node in self.nodes for name in node.output if name}
@@ -93,7 +94,7 @@ class _Importer:
             define(dialect.ConstantOp(_dense(array)), [name])
         for node in self.nodes:
             operands: list[SSAValue] = []
-            for slot, name in zip(dialect.OPERATORS[node.op_type].inputs, node.input, strict=False):
+            for slot, name in zip(OPERATORS[node.op_type].inputs, node.input, strict=False):
                 if not name:
                     operands.append(add(dialect.NoneOp()).results[0])
                 elif slot.constant and name in self.weights:  # a weight by its form, a constant by its use: an exponent, say

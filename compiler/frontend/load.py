@@ -16,6 +16,8 @@ import onnx.inliner
 import onnx.parser
 import onnx.shape_inference
 import onnx.version_converter
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from compiler.frontend.fold import drop_unused, fold_constants
 from compiler.frontend.support import is_known, operator_problems, unsupported, used_names, value_problems
@@ -55,9 +57,22 @@ def read_model(path: str) -> onnx.ModelProto:
     else:
         with told(path, "not a valid ONNX file"):
             model = onnx.load_model_from_string(data)
+    if not _is_text(model):
+        raise UserError(path, "not a valid ONNX file: a name in it is not UTF-8")
     with told(path, "external data cannot be loaded"):
         onnx.external_data_helper.load_external_data_for_model(model, str(file.parent))
     return model
+
+
+def _is_text(message: Message) -> bool:
+    """Whether all strings are: where they are not, protobuf hands out bytes, which nothing expects."""
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, Message | str | bytes) else value
+        if field.type == FieldDescriptor.TYPE_STRING and any(isinstance(v, bytes) for v in values):
+            return False
+        if field.type == FieldDescriptor.TYPE_MESSAGE and not all(map(_is_text, values)):
+            return False
+    return True
 
 
 def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) -> onnx.ModelProto:
@@ -170,5 +185,6 @@ def told(place: str, what: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    text = re.sub(r"\S*/onnx/\S+:\d+: |\w+: Assertion `.*?` failed: |^\[\w+\] ", "", str(error).strip())  # its own source helps no user
+    text = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+    text = re.sub(r"\S*/onnx/\S+:\d+: |\w+: Assertion `.*?` failed: |^\[\w+\] ", "", text.strip())  # its own source helps no user
     return " ".join(text.split())[:300] or type(error).__name__

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from compiler.dialects.dense import Array, element_type
-from compiler.dialects.onnx import OPERATORS, Operator
+from compiler.dialects.onnx_operators import OPERATORS, Facts, Operator
 from compiler.frontend.fold import FOLDABLE, is_weight
 from isa.errors import UserError
 
@@ -54,12 +54,12 @@ def _operator_problem(node: onnx.NodeProto) -> str | None:
     return None
 
 
-def node_problems(node: onnx.NodeProto, types: Types, constants: Mapping[str, Array]) -> list[str]:
-    """What of one node of a model in normal form is not supported; ``constants`` are the values known, weights included."""
+def node_problems(node: onnx.NodeProto, types: Types, constants: Mapping[str, Array], weights: Mapping[str, Array]) -> list[str]:
+    """What of one node of a model in normal form is not supported."""
     if problem := _operator_problem(node):
         return [f'node "{node.name}" {problem}']
     row = OPERATORS[node.op_type]
-    problems = [*_attribute_problems(node, row), *_input_problems(node, row, types, constants)]
+    problems = [*_attribute_problems(node, row), *_input_problems(node, row, types, constants, weights)]
     if "" in node.output:
         problems.append("an output without a name not supported; supported: named outputs, those that are not needed left out at the end")
     if extra := node.output[row.outputs :]:  # outputs that nothing uses are gone
@@ -111,20 +111,28 @@ def _attribute_problems(node: onnx.NodeProto, row: Operator) -> list[str]:
     return problems
 
 
-def _input_problems(node: onnx.NodeProto, row: Operator, types: Types, constants: Mapping[str, Array]) -> list[str]:
-    problems, known = [], {}
+def _input_problems(
+    node: onnx.NodeProto, row: Operator, types: Types, constants: Mapping[str, Array], weights: Mapping[str, Array]
+) -> list[str]:
+    problems, shapes, known = [], {}, {}
     for slot, name in zip(row.inputs, node.input, strict=False):
         if not name:
             continue
+        element, shape = types.get(name, (0, None))
+        if shape is not None:
+            shapes[slot.name] = shape
         if slot.constant:
             if name in constants:
                 known[slot.name] = constants[name]
-            else:
+            elif name not in weights:
                 problems.append(f'input {slot.name} ("{name}") must be a constant')
-        elif name in types and _element(types[name][0]) not in slot.elements:  # the type of what is not supported is unknown
+        elif element not in (*FLOATS, *INTEGERS) and name not in constants:
+            continue  # already told where it comes from: an input, a weight, a cast, an operator that is not supported
+        elif _element(element) not in slot.elements:
             names = ", ".join(_LONG[element] for element in slot.elements)
-            problems.append(f'{dtype_name(types[name][0])} not supported (input "{name}"); supported: {names}')
-    if row.check and (problem := row.check(known)):
+            problems.append(f'{dtype_name(element)} not supported (input "{name}"); supported: {names}')
+    attributes = {name: row.default(name) for name in row.attributes} | {attr.name: attribute_value(attr) for attr in node.attribute}
+    if row.check and (problem := row.check(Facts(shapes, known, attributes))):
         problems.append(problem)
     return problems
 
