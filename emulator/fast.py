@@ -55,12 +55,3 @@ class FastEngine:
         if any(unit.index >= 0 for unit in units):
             raise deadlock(self.program, {unit.queue: unit.index for unit in units if unit.index >= 0})
         return shared.counters
-
-
-def _ready(units: list[Unit], shared: Shared) -> list[Unit]:
-    """The units that stand at a timed instruction, once no signal lets any go further."""
-    while True:
-        signals = shared.signals
-        ready = [unit for unit in units if unit.settle()]
-        if shared.signals == signals:
-            return ready

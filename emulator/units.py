@@ -47,8 +47,6 @@ class Shared:
         self.tokens = [deque([0] * semaphore.initial) for semaphore in program.semaphores]
         self.signals = 0
         """Signals given so far."""
-        self.signals = 0
-        """How many tokens have been given."""
         self.channel_free = 0
         self.array = ArrayValues(program.machine, self.memories[Space.spad])
         self.values = values
@@ -95,7 +93,6 @@ class Unit:
             instruction = self.instruction
             if instruction.op == "signal":
                 self.shared.tokens[instruction["sem"]].append(max(self.time + 1, self.finish))
-                self.shared.signals += 1
                 self.shared.signals += 1
             elif instruction.op == "wait":
                 tokens = self.shared.tokens[instruction["sem"]]
