@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -28,20 +29,23 @@ def energy(picojoules: float) -> str:
     return f"{picojoules:.3g} pJ"
 
 
-def busiest(figures: Mapping[str, Any]) -> str:
-    """The unit that is at work for most of the cycles, and for how many of them; "" if there are none."""
+def busiest(figures: Mapping[str, Any]) -> tuple[str, int]:
+    """The unit that is at work for most cycles, and for how many; ("", 0) if none is."""
     busy = {unit: sum(figures["queues"][queue]["busy"] for queue in queues) for unit, queues in UNITS.items()}
     unit = max(busy, key=lambda name: busy[name])
-    return f"{unit} {min(1.0, busy[unit] / figures['cycles']):.0%}" if figures["cycles"] else ""
+    return (unit, busy[unit]) if busy[unit] else ("", 0)
 
 
-def longest_wait(figures: Mapping[str, Any], queue: str = "array") -> str:
-    """What the queue waits for longest, and for how many cycles; "" if it never waits."""
+def longest_wait(figures: Mapping[str, Any], queue: str = "array") -> tuple[str, int]:
+    """What the queue waits for longest, and for how many cycles; ("", 0) if it never waits.
+
+    Semaphores are named after who signals and who waits, ``vector.array``: here the one who signals is told.
+    """
     stalls: dict[str, int] = figures["queues"][queue]["stalls"]
     if not stalls:
-        return ""
+        return "", 0
     cause = max(stalls, key=lambda name: stalls[name])
-    return f"{cause.removeprefix('semaphore ')} {stalls[cause]:,}"
+    return cause.removeprefix("semaphore ").removesuffix(f".{queue}"), stalls[cause]
 
 
 def words(figures: Mapping[str, Any]) -> int:
@@ -53,28 +57,38 @@ def _table(title: str, left: int, *columns: str) -> Table:
     """A table whose first ``left`` columns are text, the others numbers."""
     table = Table(title=Text(title, "bold"), title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
+        table.add_column(column, justify="left" if index < left else "right", vertical="bottom", no_wrap=True)
     return table
 
 
-def report_table(report: Mapping[str, Any]) -> RenderableType:
+def show(*parts: RenderableType) -> None:
+    """Print to standard output, tables in their full width however narrow the terminal is."""
+    console = Console(highlight=False)
+    for part in parts:
+        if isinstance(part, Table):
+            wide = console.options.update(max_width=1000)
+            Console(highlight=False, width=max(console.width, Measurement.get(console, wide, part).maximum)).print(part)
+        else:
+            console.print(part, soft_wrap=True)
+
+
+def report_table(report: Mapping[str, Any]) -> list[RenderableType]:
     """A run's report: for each layer and product how many cycles, doing what, waiting for what, how far from the least possible."""
     table = _table(
         f"{report['program']} · machine {report['machine']} · {report['schedule']}", 2,
-        "layer", "product", "cycles", "least", "PEs used", "busiest unit", "array waits for", "DRAM B", "scratchpad words", "energy",
+        "layer", "product", "cycles", "least", "PEs\nused", "busiest unit\nfor cycles", "array waits for\nfor cycles", "DRAM\nbytes",
+        "scratchpad\nwords", "energy",
     )  # fmt: skip
     for layer in report["layers"]:
         for index, figures in enumerate(layer["products"]):
-            name = Text(layer["layer"]) + Text(f"  {', '.join(filter(None, layer['nodes']))}", "dim") if index == 0 else ""
-            table.add_row(name, figures["product"], *_figures(figures))
+            table.add_row("" if index else layer["layer"], figures["product"], *_figures(figures))
     table.add_section()
     table.add_row("all", "", *_figures(report), style="bold")
-    note = Text(
-        "cycles: by how much each line moves the end of the run; least: by MACs and compulsory DRAM traffic alone, whatever binds more\n"
-        f"energy: {report['energy_source']}",
-        "dim",
+    notes = (
+        "cycles: by how much each line moves the end of the run; least: by MACs and compulsory DRAM traffic alone, whichever binds\n"
+        f"energy: {report['energy_source']}"
     )
-    return Group(table, note)
+    return [table, Text(notes, "dim")]
 
 
 def _figures(figures: Mapping[str, Any]) -> list[str]:
@@ -82,21 +96,20 @@ def _figures(figures: Mapping[str, Any]) -> list[str]:
         f"{figures['cycles']:,}",
         f"{figures['bound_cycles']:,}",
         f"{figures['utilization']:.1%}" if figures["macs"] else "",
-        busiest(figures),
-        longest_wait(figures),
+        *(f"{name} {cycles:,}" if cycles else "" for name, cycles in (busiest(figures), longest_wait(figures))),
         f"{figures['dram_bytes']:,}",
         f"{words(figures):,}",
         energy(figures["energy_pj"]),
     ]
 
 
-def comparison_table(comparison: Comparison) -> RenderableType:
+def comparison_table(comparison: Comparison) -> list[RenderableType]:
     """Every schedule and option side by side, with the named baselines and the agreement of the gradients."""
     batch = "" if comparison.batch is None else f" · batch {comparison.batch}"
     table = _table(
         f"{comparison.name}{batch} · machine {comparison.machine.name}", 3,
-        "schedule", "double buffer", "update", "cycles", "dX, dW", "vs sequential", "vs best-sequential",
-        "DRAM B", "scratchpad words", "energy", "busiest unit",
+        "schedule", "double\nbuffer", "update", "cycles", "of these\ndX, dW", "vs\nsequential", "vs best-\nsequential", "DRAM\nbytes",
+        "scratchpad\nwords", "energy", "busiest\nunit",
     )  # fmt: skip
     fastest = min(row.cycles for row in comparison.rows)
     for double_buffer in (True, False):
@@ -106,22 +119,23 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         table.add_section()
     bound = min(row.report["bound_cycles"] for row in comparison.rows)
     table.add_row("lower bound", "", "", f"{bound:,}")
-    return Group(table, Text(_notes(comparison)))
+    return [table, Text(_notes(comparison))]
 
 
 def _row(comparison: Comparison, row: Row) -> list[str]:
     ratios = (comparison.speedup(row, name) for name in ("sequential", "best-sequential"))
+    unit, busy = busiest(row.report)
     return [
         row.schedule,
         "on" if row.double_buffer else "off",
-        "" if comparison.optimizer is None else "fused" if row.fused_update else "separate",
+        "none" if comparison.optimizer is None else "fused" if row.fused_update else "separate",
         f"{row.cycles:,}",
         f"{row.gradient_cycles:,}",
         *("" if ratio is None else f"{ratio:.2f}×" for ratio in ratios),
         f"{row.report['dram_bytes']:,}",
         f"{words(row.report):,}",
         energy(row.report["energy_pj"]),
-        busiest(row.report),
+        f"{unit} {busy / row.cycles:.0%}",
     ]
 
 

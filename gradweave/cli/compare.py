@@ -3,12 +3,11 @@
 import json
 
 import click
-from rich.console import Console
 
 import gradweave
 from emulator.run import Engine
 from gradweave.cli.options import batch, engine, loss, machine, progress, seed
-from gradweave.tables import comparison_table
+from gradweave.tables import comparison_table, show
 from isa.files import write
 from isa.machine import Machine
 
@@ -48,4 +47,4 @@ def command(
         )  # fmt: skip
     if json_path is not None:
         write(json_path, json.dumps(table.to_json(), indent=1) + "\n")
-    Console(highlight=False).print(comparison_table(table))
+    show(*comparison_table(table))

@@ -12,7 +12,7 @@ from isa.asm import disassemble
 from isa.binary import write_program
 from isa.files import write
 
-SCHEDULE_DOCS = "\b\nSchedules:\n" + "\n".join(f"  {name:<15} {schedule.doc}" for name, schedule in SCHEDULES.items())
+SCHEDULE_DOCS = "\b\nSchedules:\n" + "\n".join(f"  {name:<16} {schedule.doc}" for name, schedule in SCHEDULES.items())
 
 
 @click.command(name="compile", short_help="Compile a model's training step into a binary.", epilog=SCHEDULE_DOCS)

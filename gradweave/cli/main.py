@@ -27,7 +27,7 @@ class Commands(click.Group):
             raise Mistake("out of memory: try a smaller --batch") from error
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(name="gradweave", cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="gradweave")
 def main() -> None:
     """Train neural networks on an emulated gradient-interleaved systolic array.

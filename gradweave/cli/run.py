@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 import gradweave
 from emulator.run import Engine
 from gradweave.arrays import inputs_from, write_npz
 from gradweave.cli.assembly import load
 from gradweave.cli.options import compiling, doing, engine, seed
-from gradweave.tables import report_table
+from gradweave.tables import report_table, show
 from isa.errors import UserError
 from isa.files import write
 
@@ -59,7 +58,7 @@ def command(
         write_npz(outputs, result.outputs)
     if json_path is not None:
         write(json_path, json.dumps(report, indent=1) + "\n")
-    Console(highlight=False).print(report_table(report))
+    show(*report_table(report))
     if "loss" in result.outputs:
         click.echo(f"loss {float(result.outputs['loss']):.6g}")
 
