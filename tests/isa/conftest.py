@@ -68,9 +68,7 @@ def build_tile() -> Program:
                 swap=When("first", (0,)),
                 provenance=0,
             ),
-            make(
-                "dw", h=spad(0, lanes_k, strides=(16,), symbol="X", operand="X"), v=HELD, take=When("last", (0,)), provenance=0
-            ),
+            make("dw", h=spad(0, lanes_k, strides=(16,), symbol="X", operand="X"), v=HELD, take=When("last", (0,)), provenance=0),
             make("end", provenance=0),
             signal(2),
         ],
@@ -196,5 +194,3 @@ def programs(draw: st.DrawFn) -> Program:
 def any_program() -> st.SearchStrategy[Program]:
     """Strategy: any program that can be encoded."""
     return programs()
-
-
