@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects.builtin import (
+    I64,
     ArrayAttr,
     DenseIntOrFPElementsAttr,
     Float64Type,
     FloatAttr,
-    I64,
     IntegerAttr,
     StringAttr,
     SymbolNameConstraint,
@@ -27,7 +27,10 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Dialect, Region, SSAValue
 from xdsl.irdl import (
     AnyAttr,
+    BaseAttr,
     IRDLOperation,
+    ParamAttrConstraint,
+    VarConstraint,
     irdl_op_definition,
     operand_def,
     opt_prop_def,
@@ -38,7 +41,7 @@ from xdsl.irdl import (
     var_operand_def,
     var_result_def,
 )
-from xdsl.traits import IsTerminator, NoTerminator, Pure
+from xdsl.traits import NoTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
 from isa.vector import FUNCTIONS, REDUCTIONS
@@ -59,7 +62,8 @@ def shape_of(value: SSAValue) -> tuple[int, ...]:
 def element_of(value: SSAValue) -> Attribute:
     """Element type of a tensor value."""
     assert isinstance(value.type, TensorType)
-    return value.type.get_element_type()
+    element: Attribute = value.type.element_type
+    return element
 
 
 def ints(values: Sequence[int]) -> ArrayAttr[IntegerAttr]:
@@ -131,10 +135,11 @@ class ConstantOp(IRDLOperation):
     """A small constant (a scalar becomes the immediate of the vector instruction that uses it)."""
 
     name = "train.constant"
-    value = prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(Tensor)
+    T: ClassVar = VarConstraint("T", BaseAttr(TensorType))
+    value = prop_def(ParamAttrConstraint(DenseIntOrFPElementsAttr, (T, AnyAttr())))
+    result = result_def(T)
     traits = traits_def(Pure())
-    assembly_format = "$value attr-dict `:` type($result)"
+    assembly_format = "$value attr-dict"
 
     def __init__(self, value: DenseIntOrFPElementsAttr) -> None:
         super().__init__(properties={"value": value}, result_types=[value.type])
@@ -303,8 +308,7 @@ class ProductOp(TrainOp):
     result = result_def(Tensor)
     traits = traits_def(Pure())
     assembly_format = (
-        "$axes `(` $lhs `,` $rhs `)` `layer` $layer `role` $role attr-dict `:` "
-        "`(` type($lhs) `,` type($rhs) `)` `->` type($result)"
+        "$axes `(` $lhs `,` $rhs `)` `layer` $layer `role` $role attr-dict `:` `(` type($lhs) `,` type($rhs) `)` `->` type($result)"
     )
 
     OPERANDS: ClassVar = {"fwd": ("bk", "kn", "bn"), "dx": ("bn", "kn", "bk"), "dw": ("bk", "bn", "kn")}

@@ -222,9 +222,10 @@ def _loss(kind: str, model: onnx.ModelProto, values: Mapping[str, Any], labels: 
     (output,) = model.graph.output
     if kind == "mse":
         return jnp.mean((values[output.name] - labels) ** 2)
-    # A model that ends in Softmax is trained on the Softmax's input.
+    # A model that ends in Softmax over the classes is trained on the Softmax's input.
     last = next((n for n in model.graph.node if output.name in n.output), None)
-    logits = values[last.input[0] if last is not None and last.op_type == "Softmax" else output.name]
+    is_softmax = last is not None and last.op_type == "Softmax" and attributes(last).get("axis", -1) in (1, -1)
+    logits = values[last.input[0] if is_softmax else output.name]
     return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits, axis=1), labels[:, None], axis=1))
 
 
@@ -234,15 +235,17 @@ def oracle(
     loss: str | None = None,
     optimizer: Mapping[str, float] | None = None,
     input_grads: Sequence[str] = (),
-    velocities: Arrays | None = None,
+    state: Arrays | None = None,
 ) -> Expected:
     """One training step: outputs, ``loss``, ``grad/<name>``, and with an optimizer ``param/<name>``.
 
     ``inputs`` holds the graph's inputs, and ``labels`` with a loss, ``grad/<output>`` without.
-    ``optimizer`` has ``lr``, ``momentum`` and ``weight_decay``; velocities not given are zero.
+    ``optimizer`` has ``lr``, ``momentum`` and ``weight_decay``.
+    ``state`` holds weights that are not the model's any more, and velocities, which else are zero, as ``velocity/<name>``.
     """
     graph = model.graph
-    weights = constants(model)
+    state = state or {}
+    weights = {name: state.get(name, value) for name, value in constants(model).items()}
     names = trained(model)
     outputs = [output.name for output in graph.output]
     given = {name: _wide(np.asarray(value)) for name, value in inputs.items()}
@@ -272,7 +275,7 @@ def oracle(
     sensitivity = {name: difference(np.asarray(disturbed[name]), value) for name, value in values.items()}
     if optimizer is not None:
         for name in names:
-            updated = sgd(weights[name], values[f"grad/{name}"], (velocities or {}).get(f"velocity/{name}", 0.0), **optimizer)
+            updated = sgd(weights[name], values[f"grad/{name}"], state.get(f"velocity/{name}", 0.0), **optimizer)
             values[f"param/{name}"], velocity = updated
             if optimizer["momentum"]:
                 values[f"param/velocity/{name}"] = velocity
