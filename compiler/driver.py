@@ -1,7 +1,7 @@
 """From a model to a program: the frontend, the pipeline, and the emission of instructions, in this order."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class TrainingStep:
 
     name: str
     module: ModuleOp
+    nodes: Mapping[str, str]
+    """ONNX operator by node name, for reports."""
     weights: Weights
     dump_ir: Path | None
 
@@ -65,7 +67,8 @@ def training_step(
         prepared = load_model(place, batch)
     name = graph_name(place)
     module, weights = import_model(prepared, name, place)
-    step = TrainingStep(name, module, weights, None if dump_ir is None else Path(dump_ir))
+    nodes = {node.name: node.op_type for node in prepared.graph.node}
+    step = TrainingStep(name, module, nodes, weights, None if dump_ir is None else Path(dump_ir))
     _dump(step, module, 0, "onnx", ())
     PassPipeline(tuple(passes)).apply(Context(), module)
     _dump(step, module, 1, "train", passes)
@@ -96,7 +99,9 @@ def lower_to_systolic(
 def lower(step: TrainingStep, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
     """The program of a training step, as :func:`lower_to_systolic`."""
     module = lower_to_systolic(step, machine, schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
-    return emit_program(module, step.weights)
+    program = emit_program(module, step.weights)
+    program.provenance = [replace(entry, node=step.nodes.get(entry.layer, "")) for entry in program.provenance]
+    return program
 
 
 def compile_model(

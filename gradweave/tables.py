@@ -81,7 +81,8 @@ def report_table(report: Mapping[str, Any]) -> list[RenderableType]:
     )  # fmt: skip
     for layer in report["layers"]:
         for index, figures in enumerate(layer["products"]):
-            table.add_row("" if index else layer["layer"], figures["product"], *_figures(figures))
+            name = Text(layer["layer"]) + Text("".join(f" {node}" for node in layer["nodes"] if node), "dim")
+            table.add_row("" if index else name, figures["product"], *_figures(figures))
     table.add_section()
     table.add_row("all", "", *_figures(report), style="bold")
     notes = (
