@@ -1,6 +1,7 @@
 """Element types of memory words, with their codes in the binary."""
 
 from enum import IntEnum
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -16,7 +17,7 @@ class DType(IntEnum):
     i8 = 4
 
     @property
-    def numpy(self) -> np.dtype:  # type: ignore[type-arg]
+    def numpy(self) -> "np.dtype[Any]":
         """The NumPy type of one word."""
         return _NUMPY[self]
 
@@ -30,7 +31,7 @@ class DType(IntEnum):
         return self in (DType.f32, DType.bf16, DType.f16)
 
 
-_NUMPY = {
+_NUMPY: dict[DType, "np.dtype[Any]"] = {
     DType.f32: np.dtype(np.float32),
     DType.bf16: np.dtype(ml_dtypes.bfloat16),
     DType.f16: np.dtype(np.float16),

@@ -45,6 +45,7 @@ class Findings:
         self.sequencers: dict[Queue, Sequencer] = {}
         self.sites: dict[Queue, list[Site]] = {}
         self._told: set[tuple[Queue, int, str]] = set()
+        self._described: dict[tuple[Queue, int], str] = {}
         for queue in Queue:
             code = program.queues.get(queue, [])
             try:
@@ -76,6 +77,12 @@ class Findings:
 
     def describe(self, site: Site) -> str:
         """Queue, index, assembly and layer of an instruction."""
+        key = (site.queue, site.index)
+        if key not in self._described:
+            self._described[key] = self._description(site)
+        return self._described[key]
+
+    def _description(self, site: Site) -> str:
         text = instruction_text(site.instruction, [loop["name"] for loop in site.loops], self.program)
         origin = site.instruction.provenance
         layer = "" if origin is None or origin >= len(self.program.provenance) else f" ({self.program.provenance[origin].layer})"

@@ -137,7 +137,8 @@ RULES: dict[str, tuple[Change, str]] = {
     "race write": (vector(make("vec", fn="copy", dst=spad(64, Dim(2, 4)), imm=1.0)), "and nothing orders the two"),
     "race read": (delete(A, 0), "reads what dma_in 3: `ld dst=dY@spad.f32[dY] x3 x2 src=dY@dram.f32[grad/y] x3 x2` (fc1) writes"),
     "race dram": (
-        insert(DO, 0, make("st", dst=Stream(Space.dram, DType.f32, 0, BLOCK), src=spad(64, *BLOCK))), "writes what dma_in 2: `ld dst=X@spad.f32[X] x3 x4 src=X@dram.f32[x] x3 x4` (fc1) reads, and nothing orders the two"),
+        insert(DO, 0, make("st", dst=Stream(Space.dram, DType.f32, 0, BLOCK), src=spad(64, *BLOCK))),
+        "writes what dma_in 2: `ld dst=X@spad.f32[X] x3 x4 src=X@dram.f32[x] x3 x4` (fc1) reads, and nothing orders the two"),
 }  # fmt: skip
 
 

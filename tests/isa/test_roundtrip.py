@@ -1,13 +1,10 @@
 """Program → binary → program, binary → assembly → binary and assembly → binary → assembly are identities."""
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isa.asm import assemble, disassemble
 from isa.binary import read_program, write_program
-from isa.errors import UserError
-from isa.instructions import Queue, make
 from isa.program import Program
 
 SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
