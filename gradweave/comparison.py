@@ -74,6 +74,16 @@ class Comparison:
         baseline = self.baseline(row, schedule)
         return None if baseline is None else baseline.cycles / row.cycles
 
+    def speedup_over_others(self, row: Row) -> float | None:
+        """How many times fewer cycles than the quickest row that does not interleave.
+
+        It has the same double buffering, and fuses the update if this row does and its schedule can.
+        """
+        same = [r for r in self.rows if r.double_buffer == row.double_buffer and not SCHEDULES[r.schedule].interleaves]
+        able = {r.schedule for r in same if r.fused_update} if row.fused_update else set()
+        others = [r.cycles for r in same if r.fused_update == (r.schedule in able)]
+        return min(others) / row.cycles if others else None
+
     @property
     def gradients(self) -> Deviation:
         """The worst gradient of all rows."""
@@ -94,6 +104,7 @@ class Comparison:
                 "fused_update": row.fused_update,
                 "gradient_cycles": row.gradient_cycles,
                 **{f"speedup_vs_{name.replace('-', '_')}": self.speedup(row, name) for name in BASELINES},
+                "speedup_vs_best_other": self.speedup_over_others(row),
                 "worst_gradient": {"tensor": row.gradients.tensor, "relative_error": row.gradients.value},
                 "worst_weight": {"tensor": row.weights.tensor, "relative_error": row.weights.value},
             }

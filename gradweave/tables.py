@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from gradweave.comparison import Comparison, Deviation, Row
+from gradweave.comparison import BASELINES, Comparison, Deviation, Row
 
 UNITS = {
     "DRAM": ("dma_in", "dma_out"),
@@ -22,11 +22,11 @@ UNITS = {
 
 
 def energy(picojoules: float) -> str:
-    """With the unit that gives one to four digits."""
-    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ")):
+    """Three digits, with the unit that suits."""
+    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (0, "pJ")):
         if picojoules >= factor:
-            return f"{picojoules / factor:.3g} {unit}"
-    return f"{picojoules:.3g} pJ"
+            break
+    return f"{picojoules / (factor or 1):#.3g}".rstrip(".") + f" {unit}"
 
 
 def busiest(figures: Mapping[str, Any]) -> tuple[str, int]:
@@ -109,7 +109,7 @@ def comparison_table(comparison: Comparison) -> list[RenderableType]:
     batch = "" if comparison.batch is None else f" · batch {comparison.batch}"
     table = _table(
         f"{comparison.name}{batch} · machine {comparison.machine.name}", 3,
-        "schedule", "double\nbuffer", "update", "cycles", "of these\ndX, dW", "vs\nsequential", "vs best-\nsequential", "DRAM\nbytes",
+        "schedule", "double\nbuffer", "update", "cycles", "of these\ndX, dW", "vs\nsequential", "vs best-\nsequential", "vs best\nother", "DRAM\nbytes",
         "scratchpad\nwords", "energy", "busiest\nunit",
     )  # fmt: skip
     fastest = min(row.cycles for row in comparison.rows)
@@ -124,7 +124,7 @@ def comparison_table(comparison: Comparison) -> list[RenderableType]:
 
 
 def _row(comparison: Comparison, row: Row) -> list[str]:
-    ratios = (comparison.speedup(row, name) for name in ("sequential", "best-sequential"))
+    ratios = (*(comparison.speedup(row, name) for name in BASELINES), comparison.speedup_over_others(row))
     unit, busy = busiest(row.report)
     return [
         row.schedule,
@@ -142,8 +142,8 @@ def _row(comparison: Comparison, row: Row) -> list[str]:
 
 def _notes(comparison: Comparison) -> str:
     lines = [
-        "vs: how many times fewer cycles than that baseline with the same double buffer and update; "
-        "dX, dW: cycles of the gradients' products",
+        "vs: times fewer cycles than that schedule with the same double buffer and update; blank: it has no update to fuse",
+        "vs best other: than the quickest row that does not interleave, with the same double buffer, its update fused alike if it can be",
         f"gradients agree with a float64 reference: {agreement(comparison.gradients)}",
     ]
     if comparison.optimizer is not None:
