@@ -110,7 +110,6 @@ class _Walk:
         self.done |= set(pair)
         if fused is not None:
             self.done.add(fused)
-            self.builder.fused(fused)
 
     def fusable(self, pair: list[train.ProductOp]) -> train.UpdateOp | None:
         """The update that can happen in the array: plain SGD on a weight that nothing later reads."""

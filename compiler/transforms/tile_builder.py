@@ -229,8 +229,7 @@ class TileBuilder:
             return
         owner = root.owner
         if isinstance(owner, train.UpdateOp):
-            if not target.startswith("param/velocity/"):
-                self.publish(target, self.dram[root])
+            self.publish(target, self.dram[root])
             return
         outside = isinstance(owner, train.LeafOp | train.ConstantOp)
         if outside or root not in self.dram:

@@ -18,6 +18,8 @@ def emit_nest(builder: TileBuilder, products: Sequence[train.ProductOp], fused: 
     """
     nest = _Nest(builder, products, builder.mapping(products[0]), fused)
     builder.add(nest.build())
+    if fused is not None:
+        builder.fused(fused)
     for op in products:
         builder.produced(op.result)
 

@@ -1,0 +1,49 @@
+"""Executes networks on the emulated machine: the whole way from ONNX to the binary and back."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from random_networks import Options
+
+from compiler.driver import compile_model
+from emulator import Emulator
+from isa.asm import assemble, disassemble
+from isa.binary import read_program, write_program
+from isa.check import check
+from isa.machine import Array, Machine
+from isa.program import Program
+
+
+def compiled(model: onnx.ModelProto, options: Options) -> Program:
+    """The program of a network, checked, and gone through its binary and its assembly."""
+    sgd = options.optimizer
+    optimizer = None if sgd is None else "sgd:" + ",".join(f"{name}={value}" for name, value in sgd.items())
+    program = compile_model(
+        model,
+        machine=Machine(name="random", array=Array(rows=options.rows, cols=options.cols)),
+        schedule=options.schedule,
+        loss=options.loss,
+        optimizer=optimizer,
+        double_buffer=options.double_buffer,
+        fused_update=options.fused_update,
+        input_grads=options.input_grads,
+    )
+    check(program, "random")
+    binary = write_program(program)
+    text = disassemble(read_program(binary, "random"))
+    assert write_program(assemble(text, "random")) == binary
+    return program
+
+
+def execute(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
+    """One training step on the fast engine."""
+    return Emulator(compiled(model, options), "fast").run(inputs).outputs
+
+
+def execute_both(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
+    """One training step on both engines: cycles and every count are equal; the values are the stepped engine's."""
+    program = compiled(model, options)
+    fast, stepped = (Emulator(program, engine).run(inputs) for engine in ("fast", "stepped"))
+    assert fast.report.to_dict() == stepped.report.to_dict()
+    return stepped.outputs
