@@ -23,10 +23,10 @@ UNITS = {
 
 def energy(picojoules: float) -> str:
     """Three digits, with the unit that suits."""
-    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (0, "pJ")):
+    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ")):
         if picojoules >= factor:
-            break
-    return f"{picojoules / (factor or 1):#.3g}".rstrip(".") + f" {unit}"
+            return f"{picojoules / factor:#.3g}".rstrip(".") + f" {unit}"
+    return f"{picojoules:#.3g}".rstrip(".") + " pJ"
 
 
 def busiest(figures: Mapping[str, Any]) -> tuple[str, int]:
@@ -109,8 +109,8 @@ def comparison_table(comparison: Comparison) -> list[RenderableType]:
     batch = "" if comparison.batch is None else f" · batch {comparison.batch}"
     table = _table(
         f"{comparison.name}{batch} · machine {comparison.machine.name}", 3,
-        "schedule", "double\nbuffer", "update", "cycles", "of these\ndX, dW", "vs\nsequential", "vs best-\nsequential", "vs best\nother", "DRAM\nbytes",
-        "scratchpad\nwords", "energy", "busiest\nunit",
+        "schedule", "double\nbuffer", "update", "cycles", "of these\ndX, dW", "vs\nsequential", "vs best-\nsequential", "vs best\nother",
+        "DRAM\nbytes", "scratchpad\nwords", "energy", "busiest\nunit",
     )  # fmt: skip
     fastest = min(row.cycles for row in comparison.rows)
     for double_buffer in (True, False):

@@ -7,7 +7,7 @@ import click
 
 from compiler.driver import lower, lower_to_systolic, training_step
 from compiler.schedule.schedules import SCHEDULES
-from gradweave.cli.options import compiling, doing, err, split
+from gradweave.cli.options import compiling, doing, split
 from isa.asm import disassemble
 from isa.binary import write_program
 from isa.files import write
@@ -48,6 +48,5 @@ def command(model: str, output: str | None, emit: str, dump_ir: str | None, **op
     write(output, content)
     if emit == "bin":
         count = sum(len(code) for code in program.queues.values())
-        err().print(
-            f"{output}: {count} instructions, {len(content):,} bytes, for machine {program.machine.name}, schedule {program.schedule}"
-        )
+        machine = f"machine {program.machine.name}, {program.schedule}"
+        click.echo(f"{output}: {count} instructions, {len(content):,} bytes, {machine}", err=True)

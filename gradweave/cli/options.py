@@ -86,15 +86,10 @@ def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return {k: v for k, v in options.items() if k not in names}, {k: options[k] for k in names}
 
 
-def err() -> Console:
-    """The terminal that progress and remarks go to."""
-    return Console(stderr=True, highlight=False)
-
-
 @contextmanager
 def progress() -> Iterator[Progress]:
     """Progress on a terminal, nothing elsewhere; it is gone when the work is done."""
-    console = err()
+    console = Console(stderr=True, highlight=False)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     shown, lines = console.is_terminal, sys.stdout.isatty()
     with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=lines) as bar:

@@ -8,7 +8,7 @@ import click
 
 import gradweave
 from emulator.run import Engine
-from gradweave.cli.options import batch, double_buffer, engine, err, fused_update, machine, progress, schedule, seed
+from gradweave.cli.options import batch, double_buffer, engine, fused_update, machine, progress, schedule, seed
 from gradweave.training import Epoch
 from isa.files import write
 
@@ -51,14 +51,14 @@ def command(model: str, data: str, epochs: int, json_path: str | None, engine: E
             bar.update(task, description=f"epoch {epoch}/{epochs}, step {step + 1}/{steps}")
 
         def each_epoch(epoch: Epoch) -> None:
-            click.echo(line(epoch, epochs))
+            print(line(epoch, epochs), flush=True)  # not click.echo, which would write past the progress line
 
         training = gradweave.train(model, data, epochs=epochs, engine=engine, each_step=each_step, each_epoch=each_epoch, **options)
     if json_path is not None:
         history = {"model": model, "machine": training.program.machine.name, "schedule": training.program.schedule}
         write(json_path, json.dumps(history | {"epochs": [asdict(epoch) for epoch in training.epochs]}, indent=1) + "\n")
     if options["save"]:
-        err().print(f"{options['save']}: trained weights {', '.join(training.weights)}")
+        click.echo(f"{options['save']}: trained weights {', '.join(training.weights)}", err=True)
 
 
 def line(epoch: Epoch, epochs: int) -> str:
