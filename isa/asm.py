@@ -1,8 +1,9 @@
 """The assembler: text to program; the other way is ``isa.disasm``.
 
 Statements are lines.  Directives give what is not code (``.program``, ``.schedule``, ``.machine`` with lines of a machine file, ``.dram``,
-``.semaphore``, ``.symbol``, ``.provenance``, ``.data``), ``.queue`` starts the code of a queue, ``@3`` gives the instructions
-that follow the provenance 3.  Symbols, semaphores and provenance stand before the code that names them.
+``.semaphore``, ``.symbol``, ``.provenance``, ``.data``), and ``.queue`` starts the code of a queue.  ``@3`` on a line gives the
+instructions that follow the provenance 3, at the end of an instruction that one alone; an ``end`` has none.  Symbols, semaphores and
+provenance stand before the code that names them.
 """
 
 import base64
@@ -124,24 +125,29 @@ class _Assembler:
         self.origin = None
 
     def on_origin(self, children: list[Any]) -> None:
-        token = children[0]
-        self.origin = None if token.type == "NONE" else integer(token)
-        if self.origin is not None and self.origin >= len(self.provenance):
-            raise AsmError(token, f"no provenance {token}; there are {len(self.provenance)}")
+        self.origin = self._origin(children[0])
+
+    def _origin(self, token: Token) -> int | None:
+        if token == "@none":
+            return None
+        index = integer(Token("INT", token[1:], line=token.line, column=token.column))
+        if index >= len(self.provenance):
+            raise AsmError(token, f"no provenance {index}; there are {len(self.provenance)}")
+        return index
 
     def on_loop(self, children: list[Any]) -> None:
-        name, count, limit, reference = children
+        name, count, limit, reference, origin = children
         level = 0 if reference is None else loop_level(reference, self.loops)
         label = "" if name is None else text_of(name)
         turns = {"name": label, "count": integer(count), "limit": 0 if limit is None else integer(limit), "level": level}
         if len(self.loops) == MAX_LOOPS:
             raise AsmError(count, f"more than {MAX_LOOPS} loops inside each other")
-        self._add(count, "loop", turns)
+        self._add(count, "loop", turns, origin)
         self.loops.append(label)
         self.open.append(count)
 
     def on_instruction(self, children: list[Any]) -> None:
-        op, *arguments = children
+        op, *arguments, origin = children
         if op not in INSTRUCTIONS or op == "loop":
             raise AsmError(op, f"no instruction `{op}`; there are: {', '.join(INSTRUCTIONS)}")
         spec = INSTRUCTIONS[op]
@@ -159,7 +165,7 @@ class _Assembler:
                 raise AsmError(op, "end without a loop")
             self.loops.pop()
             self.open.pop()
-        self._add(op, str(op), {field.name: args.get(field.name, field.default) for field in spec.fields})
+        self._add(op, str(op), {field.name: args.get(field.name, field.default) for field in spec.fields}, origin)
 
     def _argument(self, op: Token, fields: tuple[Field, ...], argument: Any) -> tuple[Field, Any]:
         """The field that an argument gives, and its value."""
@@ -210,10 +216,11 @@ class _Assembler:
                 raise AsmError(token, f"found `{token}`, expected an fp32 number") from error
         raise AsmError(token, f"found `{token}`, expected a stream such as X@spad.f32[0] x32 for {field.name}")
 
-    def _add(self, token: Token, op: str, args: dict[str, Any]) -> None:
+    def _add(self, token: Token, op: str, args: dict[str, Any], origin: Token | None) -> None:
         if self.code is None:
             raise AsmError(token, "an instruction before the first .queue")
-        instruction = Instruction(op, args, self.origin)
+        index = self.origin if origin is None else self._origin(origin)
+        instruction = Instruction(op, args, None if op == "end" else index)
         try:
             encode_instruction(instruction, self.streams)
         except EncodingError as error:

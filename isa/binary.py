@@ -5,8 +5,8 @@
     checksum  first 16 bytes of the SHA-256 of all that comes before
 
 Integers are little-endian.  Tables are MessagePack, streams are rows of ``encoding.STREAM_ROW``, code is 128-bit words, and the
-``from.*`` sections hold an i32 index into the provenance table for each instruction (-1: none).  A program has exactly one file: the
-reader accepts only what the writer writes, so that binary → assembly → binary is an identity.
+``from.*`` sections hold an i32 index into the provenance table for each instruction (-1: none, as for every ``end``).  A program has
+exactly one file: the reader accepts only what the writer writes, so that binary → assembly → binary is an identity.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ def _write(program: Program, place: str) -> bytes:
     for queue in Queue:
         code = program.queues.get(queue, [])
         payloads[f"code.{queue.value}"] = _encode_code(code, streams, place, queue)
-        origins = [-1 if i.provenance is None else i.provenance for i in code]
+        origins = [-1 if i.provenance is None or i.op == "end" else i.provenance for i in code]
         if any(not -1 <= origin < len(program.provenance) for origin in origins):
             raise UserError(place, f"queue {queue.name}: an instruction's provenance is not in the table of {len(program.provenance)}")
         payloads[f"from.{queue.value}"] = np.array(origins, "<i4").tobytes()

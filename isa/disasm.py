@@ -28,8 +28,8 @@ _COMMENT_COLUMN = 40
 _DATA_COLUMNS = 96
 _MAX_ALIGNED = 80
 
-Row = tuple[str, list[str]]
-"""Indentation with mnemonic, and the operands of an instruction."""
+Row = tuple[str, list[str], str]
+"""Indentation with mnemonic, the operands of an instruction, and its provenance where it has one for itself."""
 
 
 def disassemble(program: Program) -> str:
@@ -71,8 +71,8 @@ def _section(title: str, lines: list[str]) -> list[str]:
     return ["", f"; {title}", *lines] if lines else []
 
 
-def _commented(text: str, comment: str) -> str:
-    return f"{text:<{_COMMENT_COLUMN - 1}} ; {comment if comment.isprintable() else quoted(comment)}"
+def _commented(text: str, comment: str, column: int = _COMMENT_COLUMN) -> str:
+    return f"{text:<{max(column - 1, 0)}} ; {comment if comment.isprintable() else quoted(comment)}"
 
 
 def _machine_lines(machine: Machine) -> list[str]:
@@ -109,49 +109,70 @@ def _provenance_line(index: int, origin: Provenance) -> str:
 
 
 def code_lines(code: list[Instruction], program: Program, symbols: Symbols) -> Iterator[str]:
-    """The lines of a queue: a header whenever the provenance changes, operands in columns between loops."""
+    """The lines of a queue: operands in columns between loops, provenance as a header, or beside an instruction that is alone with it."""
     rows: list[Row] = []
     loops: list[str] = []
     origin: int | None = None
-    for instruction in code:
+    for instruction, following in zip(code, _following(code), strict=True):
         if instruction.op == "end" and loops:
             loops.pop()
         indent = "  " * (len(loops) + 1)
-        if instruction.provenance != origin:
-            yield from _aligned(rows)
-            rows = []
-            origin = instruction.provenance
-            yield _origin_line(indent, origin, program)
-        row = (f"{indent}{instruction.op:<7}", _operands(instruction, loops, program, symbols))
+        alone = ""
+        if instruction.op != "end" and instruction.provenance != origin:
+            if following is None or following.provenance == instruction.provenance:
+                yield from _aligned(rows)
+                rows = []
+                origin = instruction.provenance
+                yield _origin_line(f"{indent}{_origin_text(origin)}", origin, program)
+            else:
+                alone = _origin_line(_origin_text(instruction.provenance), instruction.provenance, program, column=0)
+        row = (f"{indent}{instruction.op:<7}", _operands(instruction, loops, program, symbols), alone)
+        rows.append(row)
         if instruction.op in ("loop", "end"):
-            yield from _aligned(rows)
+            yield from _aligned(rows[:-1])
+            yield from _aligned(rows[-1:])
             rows = []
-            yield f"{row[0]}{' '.join(row[1])}".rstrip()
-        else:
-            rows.append(row)
         if instruction.op == "loop":
             loops.append(instruction["name"])
     yield from _aligned(rows)
 
 
-def _origin_line(indent: str, index: int | None, program: Program) -> str:
+def _following(code: list[Instruction]) -> list[Instruction | None]:
+    """For each instruction the next that is no ``end``."""
+    following: list[Instruction | None] = []
+    after = None
+    for instruction in reversed(code):
+        following.append(after)
+        after = after if instruction.op == "end" else instruction
+    following.reverse()
+    return following
+
+
+def _origin_text(index: int | None) -> str:
+    return "@none" if index is None else f"@{index}"
+
+
+def _origin_line(text: str, index: int | None, program: Program, column: int = _COMMENT_COLUMN) -> str:
     if index is None:
-        return f"{indent}@none"
+        return text
     origin = program.provenance[index]
-    parts = [part for part in (origin.layer, origin.product, origin.node) if part]
-    return _commented(f"{indent}@{index}", " · ".join(parts))
+    return _commented(text, " · ".join(part for part in (origin.layer, origin.product, origin.node) if part), column)
 
 
 def _aligned(rows: list[Row]) -> Iterator[str]:
     """Rows with their operands in columns; very long operands do not push the others away."""
     widths: dict[int, int] = {}
-    for _, operands in rows:
+    for _, operands, _ in rows:
         for column, operand in enumerate(operands[:-1]):
             if len(operand) <= _MAX_ALIGNED:
                 widths[column] = max(widths.get(column, 0), len(operand))
-    for head, operands in rows:
-        texts = [f"{operand:<{widths.get(column, 0)}}" for column, operand in enumerate(operands)]
-        yield f"{head}{' '.join(texts)}".rstrip()
+    texts = []
+    for head, operands, _ in rows:
+        padded = [f"{operand:<{widths.get(column, 0)}}" for column, operand in enumerate(operands)]
+        texts.append(f"{head}{' '.join(padded)}".rstrip())
+    width = max((len(text) for text, (_, _, alone) in zip(texts, rows, strict=True) if alone), default=0)
+    for text, (_, _, alone) in zip(texts, rows, strict=True):
+        yield f"{text:<{width}} {alone}" if alone else text
 
 
 def _operands(instruction: Instruction, loops: list[str], program: Program, symbols: Symbols) -> list[str]:

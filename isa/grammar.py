@@ -11,7 +11,7 @@ from isa.errors import UserError
 _WORDS = {
     "NAME": "a name", "STRING": "a quoted string", "INT": "a number", "STRIDE": "a number", "NUMBER": "a number",
     "LEVEL": "a loop as %0 … %7", "DIM": "a dimension such as x32", "_NL": "the end of the line", "$END": "the end of the text",
-    "BYTES": "a line of data", "NONE": "none", "HEADER": ".program or .schedule",
+    "BYTES": "a line of data", "ORIGIN": "a provenance such as @3", "HEADER": ".program or .schedule",
 }  # fmt: skip
 _MAX_WORDS = 8
 _MAX_DIGITS = 20

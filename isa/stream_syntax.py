@@ -86,7 +86,8 @@ def _term(factor: int, what: str, *, product: bool = False) -> str:
 
 def _slot_text(ring: Ring, loop_names: Sequence[str]) -> str:
     steps = "".join(_term(step, loop_label(level, loop_names)) for level, step in enumerate(ring.steps) if step)
-    return f"({ring.start}{steps})"
+    text = steps[3:] if not ring.start and steps.startswith(" + ") else f"{ring.start}{steps}"
+    return f"({text})" if " " in text or ring.start < 0 else text
 
 
 def _dims_text(stream: Stream, loop_names: Sequence[str]) -> list[str]:
@@ -155,7 +156,7 @@ def _read_address(
     for sign, item in zip(rest[::2], rest[1::2], strict=True):
         if item.data == "ring":
             size, slot, slots = item.children
-            start, steps = _read_sum(slot.children, loop_names)
+            start, steps = _read_sum([None, *slot.children] if slot.data == "lone" else slot.children, loop_names)
             if integer(slots) < 1:
                 raise AsmError(slots, "a ring has at least one slot")
             rings.append((slots, Ring(integer(slots), _signed(None if sign == "+" else sign, size), start, steps)))

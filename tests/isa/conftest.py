@@ -69,7 +69,7 @@ def build_tile() -> Program:
                 provenance=0,
             ),
             make("dw", h=spad(0, lanes_k, strides=(16,), symbol="X", operand="X"), v=HELD, take=When("last", (0,)), provenance=0),
-            make("end", provenance=0),
+            make("end"),
             signal(2),
         ],
         Queue.gchain: [make("drain", dst=block(spad, "dW", spad_at, "dW"), provenance=0), signal(3)],
@@ -157,7 +157,7 @@ def codes(draw: st.DrawFn, pool: list[Stream], semaphores: int, origins: int) ->
             continue
         depth += {"loop": 1, "end": -1}.get(op, 0)
         args = {f.name: draw(field_values(f, pool, semaphores)) for f in INSTRUCTIONS[op].fields}
-        origin = draw(st.none() | st.integers(0, origins - 1)) if origins else None
+        origin = draw(st.none() | st.integers(0, origins - 1)) if origins and op != "end" else None
         code.append(make(op, provenance=origin, **args))
     return [*code, *[make("end")] * depth]
 

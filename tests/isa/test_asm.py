@@ -1,5 +1,7 @@
 """The assembly by example: its text, what it means, and its error messages."""
 
+from dataclasses import replace
+
 import pytest
 
 from isa.asm import assemble, disassemble
@@ -8,7 +10,7 @@ from isa.dtypes import DType
 from isa.errors import UserError
 from isa.instructions import ALWAYS, HELD, IMM, Queue, When, make
 from isa.machine import Machine
-from isa.program import Program, Semaphore
+from isa.program import Program, Provenance, Semaphore
 from isa.stream import Dim, Operand, Ring, Space, Stream
 from isa.stream_syntax import format_stream, parse_stream
 
@@ -31,6 +33,7 @@ STREAMS = {
     "dY@spad.i8[y@96 + b] x4 x32/100@n": Stream(
         Space.spad, DType.i8, 96, (Dim(4, 32), Dim(32, 1, 100, 0)), (0, 1), operand=Operand.dY, symbol="y"
     ),
+    "@spad.f32[0 + 64*(n mod 2)] x1": Stream(Space.spad, DType.f32, 0, (Dim(1, 4),), (), Ring(2, 64, 0, (1,))),
     "@spad.f32[0 + 4096*((1 + n - 2*%2) mod 3)] x1:0": Stream(Space.spad, DType.f32, 0, (Dim(1, 0),), (), Ring(3, 4096, 1, (1, 0, -2))),
     '@spad.f16["a b"@-8] x2': Stream(Space.spad, DType.f16, -8, (Dim(2, 2),), symbol="a b"),
 }
@@ -38,6 +41,16 @@ STREAMS = {
 
 def test_an_interleaved_tile_is_two_lines_in_a_loop(tile: Program) -> None:
     assert ARRAY_QUEUE in disassemble(tile)
+
+
+def test_provenance_stands_beside_an_instruction_that_is_alone_with_it(tile: Program) -> None:
+    tile.provenance += [Provenance("fc1", "dx", 0), Provenance("fc1", "dw", 0)]
+    code = tile.queues[Queue.array]
+    code[2], code[3] = replace(code[2], provenance=1), replace(code[3], provenance=2)
+    text = disassemble(tile)
+    assert "zero swap.first(b) @1 ; fc1 · dx\n" in text
+    assert "take.last(b)       @2 ; fc1 · dw\n  end\n  signal dx.full\n" in text
+    assert assemble(text, "x.s") == tile
 
 
 @pytest.mark.parametrize("text", STREAMS)
@@ -119,7 +132,7 @@ MISTAKES = {
     ".queue array\n  upd lr=1e99": "x.s:5:10: found `1e99`, expected an fp32 number",
     ".queue gpu": "x.s:4:8: no queue `gpu`; there are: dma_in, dma_out, wchain, array, gchain, vector",
     ".queue array\n.queue array": "x.s:5:8: a second .queue array",
-    ".queue array\n@0": "x.s:5:2: no provenance 0; there are 0",
+    ".queue array\n@0": "x.s:5:1: no provenance 0; there are 0",
     "  upd lr=1": "x.s:4:3: an instruction before the first .queue",
     ".semaphore go": "x.s:4:12: a second semaphore go",
     ".symbol w = weight dram.f32[0] (2)": "x.s: symbol 'w': no such kind 'weight'",
