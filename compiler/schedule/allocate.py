@@ -42,6 +42,20 @@ def allocate(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
     return addresses, total
 
 
+def allocate_roomy(lifetimes: Sequence[Lifetime], capacity: int) -> tuple[list[int], int]:
+    """As :func:`allocate`, but memory is used again as late as the capacity allows.
+
+    Whoever uses memory again has to wait for whoever had it before; with room to spare, loads run ahead instead.
+    """
+    for slack in (None, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1):
+        last = max((b.last for b in lifetimes), default=0)
+        longer = [Lifetime(b.size, b.first, last if slack is None else b.last + slack) for b in lifetimes]
+        addresses, total = allocate(longer)
+        if total <= capacity:
+            return addresses, total
+    return allocate(lifetimes)
+
+
 def live_bytes(lifetimes: Sequence[Lifetime], at: int) -> int:
     """Bytes of the buffers in use at an operation."""
     return sum(align(b.size) for b in lifetimes if b.first <= at <= b.last)

@@ -10,7 +10,7 @@ from xdsl.passes import ModulePass
 
 from compiler.dialects import tile
 from compiler.dialects.machine import to_machine
-from compiler.schedule.allocate import Lifetime, align, allocate, live_bytes
+from compiler.schedule.allocate import Lifetime, align, allocate_roomy, live_bytes
 from isa.errors import UserError
 
 
@@ -67,8 +67,8 @@ def _scratchpad(program: tile.ProgramOp) -> None:
         # The rings of tiles serve all nests, and run ahead from one into the next.
         first, last = (0, len(work)) if buffer.symbol.data.endswith(".tiles") else (min(uses[buffer]), max(uses[buffer]))
         lifetimes.append(Lifetime(size, first, last))
-    addresses, total = allocate(lifetimes)
     capacity = machine.scratchpad.bytes
+    addresses, total = allocate_roomy(lifetimes, capacity)
     if total > capacity:
         worst = max(range(len(work)), key=lambda i: live_bytes(lifetimes, i))
         layer = work[worst].layer.data if isinstance(work[worst], tile.TileOp) else ""
