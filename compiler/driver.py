@@ -152,4 +152,4 @@ def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes:
     except OSError as error:
         raise UserError(str(step.dump_ir), f"cannot make this folder: {error.strerror}") from error
     how = f"// made by -p '{','.join(str(p.spec()) for p in passes)}'\n" if passes else ""
-    write(step.dump_ir / f"{number:02}-{level}.mlir", f"// {step.name}, level {level}\n{how}{module}\n")
+    write(step.dump_ir / f"{number:02}-{level}.mlir", f"// {step.name}, level {level}\n{how}{module!s}\n")

@@ -50,8 +50,15 @@ class Row:
     @property
     def gradient_cycles(self) -> int:
         """Cycles booked to the products dX and dW."""
-        products = (p for layer in self.report["layers"] for p in layer["products"])
-        return sum(p["cycles"] for p in products if p["product"] in ("dx", "dw", "dx+dw"))
+        return sum(figures["cycles"] for figures in self._gradients())
+
+    @property
+    def gradient_words(self) -> int:
+        """Scratchpad words that the products dX and dW read and write."""
+        return sum(figures["scratchpad_reads"] + figures["scratchpad_writes"] for figures in self._gradients())
+
+    def _gradients(self) -> list[dict[str, Any]]:
+        return [p for layer in self.report["layers"] for p in layer["products"] if p["product"] in ("dx", "dw", "dx+dw")]
 
 
 @dataclass(slots=True)
@@ -103,6 +110,7 @@ class Comparison:
                 "double_buffer": row.double_buffer,
                 "fused_update": row.fused_update,
                 "gradient_cycles": row.gradient_cycles,
+                "gradient_scratchpad_words": row.gradient_words,
                 **{f"speedup_vs_{name.replace('-', '_')}": self.speedup(row, name) for name in BASELINES},
                 "speedup_vs_best_other": self.speedup_over_others(row),
                 "worst_gradient": {"tensor": row.gradients.tensor, "relative_error": row.gradients.value},

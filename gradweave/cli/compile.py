@@ -36,7 +36,7 @@ def command(model: str, output: str | None, emit: str, dump_ir: str | None, **op
         of_step, of_lowering = split(options)
         step = training_step(model, dump_ir=dump_ir, **of_step)
         if emit == "ir":
-            content: bytes | str = f"{lower_to_systolic(step, **of_lowering)}\n"
+            content: bytes | str = f"{lower_to_systolic(step, **of_lowering)!s}\n"
         else:
             program = lower(step, **of_lowering)
             content = disassemble(program) if emit == "asm" else write_program(program)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from onnx import numpy_helper
 
+from compiler.opt import main as opt
 from compiler.schedule.schedules import SCHEDULES
 from gradweave.cli import main
 
@@ -50,6 +51,16 @@ def test_compile_writes_ir_and_assembly(cli: Cli, folder: Path) -> None:
     levels = sorted(path.name for path in (folder / "ir").iterdir())
     assert levels == ["00-onnx.mlir", "01-train.mlir", "02-tile.mlir", "03-systolic.mlir"]
     assert not (folder / "small.gwb").exists()
+
+
+def test_dumped_levels_are_read_again_and_lead_to_one_another(cli: Cli, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli("compile", *STEP, "--schedule", "os", "--no-double-buffer", "--dump-ir", "ir")
+    levels = sorted((folder / "ir").iterdir())
+    for before, after in pairwise(levels):
+        comment = next(line for line in after.read_text().splitlines() if line.startswith("// made by -p "))
+        opt([str(before), "-p", comment.removeprefix("// made by -p ").strip("'")])
+        body = [line for line in after.read_text().splitlines() if not line.startswith("//")]
+        assert capsys.readouterr().out.split() == " ".join(body).split()
 
 
 def test_run_reports_and_writes_outputs(cli: Cli, folder: Path) -> None:
