@@ -15,6 +15,7 @@ from compiler.emit import emit_program
 from compiler.frontend.importer import graph_name, import_model
 from compiler.frontend.load import load_model, prepare_model
 from compiler.pipeline import training_passes
+from compiler.schedule.schedules import Schedule
 from compiler.transforms import convert_train_to_tile
 from compiler.transforms.add_optimizer import initial_velocities
 from compiler.transforms.allocate_memory import AllocateMemory
@@ -77,7 +78,7 @@ def training_step(
 
 
 def lower_to_systolic(
-    step: TrainingStep, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False
+    step: TrainingStep, machine: Machine, *, schedule: str | Schedule, double_buffer: bool = True, fused_update: bool = False
 ) -> ModuleOp:
     """The ``systolic`` level of a training step for one machine and schedule; the step stays as it is.
 
@@ -88,7 +89,7 @@ def lower_to_systolic(
     convert_train_to_tile.lower(module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update)
     allocate_memory = AllocateMemory()
     allocate_memory.apply(Context(), module)
-    to_tile = ConvertTrainToTile(schedule, f"{machine.name}.toml", double_buffer, fused_update)
+    to_tile = ConvertTrainToTile(schedule if isinstance(schedule, str) else schedule.name, f"{machine.name}.toml", double_buffer, fused_update)
     _dump(step, module, 2, "tile", [to_tile, allocate_memory])
     to_systolic = ConvertTileToSystolic()
     to_systolic.apply(Context(), module)
@@ -96,7 +97,9 @@ def lower_to_systolic(
     return module
 
 
-def lower(step: TrainingStep, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
+def lower(
+    step: TrainingStep, machine: Machine, *, schedule: str | Schedule, double_buffer: bool = True, fused_update: bool = False
+) -> Program:
     """The program of a training step, as :func:`lower_to_systolic`."""
     module = lower_to_systolic(step, machine, schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
     program = emit_program(module, step.weights)

@@ -2,6 +2,6 @@
 
 from emulator.inputs import draw_inputs
 from emulator.report import Report
-from emulator.run import Emulator, Result
+from emulator.run import Emulator, Result, cycles
 
-__all__ = ["Emulator", "Report", "Result", "draw_inputs"]
+__all__ = ["Emulator", "Report", "Result", "cycles", "draw_inputs"]

@@ -62,3 +62,8 @@ class Emulator:
     def _read(self, symbol: Symbol) -> Array:
         words = self._words(symbol)
         return words.astype(np.float32) if symbol.dtype is DType.bf16 else words.copy()
+
+
+def cycles(program: Program) -> int:
+    """Cycles of one run, by the fast engine without values: they do not depend on any."""
+    return FastEngine(program, values=False).run(Memory(Space.dram, 0)).cycles

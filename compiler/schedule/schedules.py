@@ -14,10 +14,13 @@ _OS = {"dx": Mapping("b", "k", "n"), "dw": Mapping("k", "n", "b")}
 _IS = {"dx": Mapping("b", "n", "k"), "dw": Mapping("b", "k", "n")}
 
 
+CANDIDATES = {product: tuple(dict.fromkeys((_WS[product], _OS[product], _IS[product]))) for product in ("dx", "dw")}
+"""The dataflows that ``best-sequential`` chooses from."""
+
+
 def _best(product: str, sizes: Sizes, machine: Machine, *, double_buffer: bool) -> Mapping:
-    """The quickest of the three dataflows for this product on this machine."""
-    candidates = (_WS[product], _OS[product], _IS[product])
-    return min(candidates, key=lambda m: nest_cycles(m, product, sizes, machine, double_buffer=double_buffer))
+    """The dataflow with the least estimated cycles; who can measure does better, see `search.py`."""
+    return min(CANDIDATES[product], key=lambda m: nest_cycles(m, product, sizes, machine, double_buffer=double_buffer))
 
 
 def _fixed(dx: Mapping, dw: Mapping) -> Callable[..., Mapping]:

@@ -15,6 +15,7 @@ from xdsl.passes import ModulePass
 from compiler.dialects import tile, train
 from compiler.dialects.machine import machine_attr
 from compiler.schedule import SCHEDULES
+from compiler.schedule.schedules import Schedule
 from compiler.transforms.tile_builder import TileBuilder
 from compiler.transforms.tile_nests import emit_nest
 from isa.errors import UserError
@@ -41,20 +42,22 @@ class ConvertTrainToTile(ModulePass):
         lower(op, machine, self.schedule, double_buffer=self.double_buffer, fused_update=self.fused_update)
 
 
-def lower(module: ModuleOp, machine: Machine, schedule: str, *, double_buffer: bool, fused_update: bool) -> None:
-    """The pass, for callers that have a machine rather than its file.
+def lower(module: ModuleOp, machine: Machine, schedule: str | Schedule, *, double_buffer: bool, fused_update: bool) -> None:
+    """The pass, for callers that have a machine rather than its file, or a schedule that is not in the table.
 
     Raises:
         UserError: an unknown schedule, or a machine that cannot compute what the graph needs.
     """
-    if schedule not in SCHEDULES:
-        raise UserError("--schedule", f"unknown schedule {schedule!r}; there are {', '.join(SCHEDULES)}")
+    if isinstance(schedule, str):
+        if schedule not in SCHEDULES:
+            raise UserError("--schedule", f"unknown schedule {schedule!r}; there are {', '.join(SCHEDULES)}")
+        schedule = SCHEDULES[schedule]
     if not machine.operand.is_float:
         raise UserError(f"machine {machine.name}", f"its array computes {machine.array.operand}; training needs f32 or bf16 operands")
     for graph in [op for op in module.body.block.ops if isinstance(op, train.GraphOp)]:
-        label = f"{schedule}, double buffer {_on(double_buffer)}, fused update {_on(fused_update)}"
+        label = f"{schedule.name}, double buffer {_on(double_buffer)}, fused update {_on(fused_update)}"
         program = tile.ProgramOp(graph.sym_name.data, machine_attr(machine), label, 2 if double_buffer else 1)
-        builder = TileBuilder(program, machine, SCHEDULES[schedule], double_buffer=double_buffer)
+        builder = TileBuilder(program, machine, schedule, double_buffer=double_buffer)
         _Walk(builder, fused_update).graph(graph)
         module.body.block.insert_op_before(program, graph)
         graph.detach()

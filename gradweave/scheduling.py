@@ -1,0 +1,27 @@
+"""``best-sequential`` by the machine's own timing: the search is the compiler's, the stopwatch is the emulator."""
+
+from compiler.dialects.train import ProductOp
+from compiler.driver import TrainingStep, lower
+from compiler.schedule.schedules import Schedule
+from compiler.schedule.search import best_sequential, key_of
+from emulator import cycles
+from isa.machine import Machine
+
+
+def resolve(
+    step: TrainingStep, machine: Machine, schedule: str, *, double_buffer: bool = True, fused_update: bool = False
+) -> str | Schedule:
+    """The schedule to compile with: ``best-sequential`` as measured for this step, any other as it is.
+
+    Raises:
+        UserError: the machine is too small.
+    """
+    if schedule != "best-sequential":
+        return schedule
+    products = [op for op in step.module.walk() if isinstance(op, ProductOp) and op.role.data != "fwd"]
+    keys = list(dict.fromkeys(key_of(op.role.data, op.sizes) for op in products))
+
+    def measure(trial: Schedule) -> int:
+        return cycles(lower(step, machine, schedule=trial, double_buffer=double_buffer, fused_update=fused_update))
+
+    return best_sequential(keys, machine, measure, double_buffer=double_buffer) if keys else schedule
