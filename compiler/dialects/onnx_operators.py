@@ -4,6 +4,7 @@ The ``onnx`` dialect's operations, their verifier and the importer's messages co
 one decomposition in ``compiler/decompose``.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -125,6 +126,18 @@ def _bounds_are_scalars(facts: Facts) -> str | None:
     return f"bounds are scalars, not {' and '.join(wrong)}" if wrong else None
 
 
+def _reshape_fits(facts: Facts) -> str | None:
+    data, shape = facts.shapes.get("data"), facts.constants.get("shape")
+    if data is None or shape is None:
+        return None
+    copies = not facts.attributes["allowzero"]
+    sizes = [data[i] if size == 0 and copies and i < len(data) else int(size) for i, size in enumerate(shape)]
+    total, known = math.prod(data), math.prod(size for size in sizes if size != -1)
+    if (total % known if known else total) if -1 in sizes else total != known:
+        return f"{list(data)} does not reshape to {shape.tolist()}"
+    return None
+
+
 def _labels_fit(facts: Facts) -> str | None:
     scores, labels, weights = (facts.shapes.get(name) for name in ("scores", "labels", "weights"))
     if scores is None or labels is None:
@@ -157,7 +170,7 @@ _operator("Softmax", "input", axis=-1)
 _operator("LogSoftmax", "input", axis=-1)
 for _name in ("ReduceSum", "ReduceMean"):
     _operator(_name, "data axes!?", keepdims=1, noop_with_empty_axes=0)
-_operator("Reshape", "data shape!", ANY, allowzero=0)
+_operator("Reshape", "data shape!", ANY, check=_reshape_fits, allowzero=0)
 _operator("Flatten", "input", ANY, axis=1)
 _operator("Transpose", "data", ANY, perm=tuple)
 _operator("Squeeze", "data axes!?", ANY)

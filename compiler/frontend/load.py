@@ -87,6 +87,7 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     if model.functions:
         with told(place, "functions of the model cannot be inlined"):
             model = onnx.inliner.inline_local_functions(model)
+    drop_unused(model.graph)
     if not all(is_known(node) for node in model.graph.node):
         raise unsupported(place, operator_problems(model.graph))  # nothing below would understand these nodes
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -96,11 +97,14 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     model.ir_version = max(model.ir_version, 4)
     _name_nodes(model.graph)
     _bind_batch(model.graph, place, batch)
+    del model.graph.value_info[:]  # what the file says of shapes, if anything, may hold for another batch size
+    outputs = [value.type.tensor_type for value in model.graph.output if value.type.HasField("tensor_type")]
+    for output in outputs:
+        output.shape.CopyFrom(onnx.TensorShapeProto())  # the checker wants some
     with told(place, "not a valid model"):
         onnx.checker.check_model(model)
-    del model.graph.value_info[:]  # what the file says of shapes may hold for another batch size
-    for output in model.graph.output:
-        output.type.tensor_type.ClearField("shape")
+    for output in outputs:
+        output.ClearField("shape")
     if version != OPSET:
         model = _convert(model, place, version)
     return _fold(model, place)

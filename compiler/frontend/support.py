@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from compiler.dialects.dense import Array, element_type
 from compiler.dialects.onnx_operators import OPERATORS, Facts, Operator
-from compiler.frontend.fold import FOLDABLE, is_weight
+from compiler.frontend.fold import FOLDABLE, LARGEST, is_weight
 from isa.errors import UserError
 
 HINTS = dict.fromkeys(("LSTM", "GRU", "RNN", "Loop", "Scan"), "recurrent operators can be unrolled by the exporter")
@@ -47,7 +47,7 @@ def _operator_problem(node: onnx.NodeProto) -> str | None:
     if node.domain not in ("", "ai.onnx"):
         return f"({node.domain}.{node.op_type}): operator not supported; supported: ONNX's own domain"
     if node.op_type in FOLDABLE - OPERATORS.keys():
-        return f"({node.op_type}): operator supported only on constants, which are folded"
+        return f"({node.op_type}): operator supported only on constants, which are folded (up to {LARGEST} elements)"
     if node.op_type not in OPERATORS:
         hint = f"; {HINTS[node.op_type]}" if node.op_type in HINTS else ""
         return f"({node.op_type}): operator not supported{hint}"
