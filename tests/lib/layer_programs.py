@@ -3,6 +3,7 @@
 A plan says everything random; `build` makes the program from it, `expected` the values and bounds.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -245,10 +246,8 @@ def _ring(b: _Builder, loops: _Loops, whole: Stream, dtype: DType) -> Stream:
     plan = b.plan
     words = plan.rows * plan.cols
     base = b.place(Space.spad, 2 * words, dtype)
-    steps: list[int] = []
-    for count in reversed(loops.counts.values()):
-        steps.insert(0, 1 if not steps else steps[0] * previous)
-        previous = count
+    counts = list(loops.counts.values())
+    steps = [math.prod(counts[level + 1 :]) for level in range(len(counts))]
     dims = tuple(
         Dim(dim.count, dtype.size * plan.cols if axis == 0 else dtype.size, dim.limit, dim.level) for axis, dim in enumerate(whole.dims)
     )

@@ -1,0 +1,202 @@
+"""Programs that make no sense as layers, to try the array and the chains in every order.
+
+The array's code is a random tree of loops, beats, waits and signals, with random streams and flags; the other queues are made to fit it, so that
+each swap has a load and each take a drain.  Everything is integers, so values must agree exactly whatever the order of sums.  Rows of partial
+sums either coincide or lie apart, since only the address of lane 0 is interlocked.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from isa.dtypes import DType
+from isa.instructions import HELD, NEVER, Instruction, Queue, When, make
+from isa.machine import Array, Dram, Machine, Vector
+from isa.program import Program, Provenance, Semaphore, Symbol
+from isa.sequencer import walk
+from isa.stream import Dim, Operand, Ring, Space, Stream
+
+MAX_STEPS = 300
+PITCH = 32
+"""Bytes from one row of partial sums to the next: more than any row of 6 lanes has."""
+DATA, FWD_SUMS, DX_SUMS, GRADIENTS, OTHER = (i << 12 for i in range(5))
+"""Where regions begin: operands (read only), partial sums of either kind, drained gradients, what the DMA and the vector unit write."""
+REGION = 1 << 12
+ARRAY_WAITS, ARRAY_SIGNALS, LOAD_READY, DRAIN_FULL, DRAIN_EMPTY, LOADED, LOADED_TOO, SUMS_DONE = range(8)
+SEMAPHORES = ["array waits", "array signals", "load ready", "drain full", "drain empty", "loaded", "loaded too", "sums done"]
+
+
+def provenances(draw: st.DrawFn) -> int | None:
+    return draw(st.sampled_from([None, 0, 1, 2]))
+
+
+def _strides(draw: st.DrawFn, depth: int, unit: int) -> tuple[int, ...]:
+    return tuple(unit * draw(st.integers(-2, 3)) for _ in range(draw(st.integers(0, depth))))
+
+
+def _ring(draw: st.DrawFn, depth: int, size: int) -> Ring | None:
+    if not draw(st.integers(0, 3)) == 0:
+        return None
+    slots = draw(st.integers(1, 3))
+    return Ring(slots, size, draw(st.integers(0, slots - 1)), tuple(draw(st.integers(0, 2)) for _ in range(draw(st.integers(0, depth)))))
+
+
+def _lanes(draw: st.DrawFn, most: int, stride: int, loops: Sequence[int]) -> Dim:
+    count = draw(st.integers(1, most))
+    if loops and draw(st.booleans()):
+        level = draw(st.integers(0, len(loops) - 1))
+        return Dim(count, stride, count * loops[level] - draw(st.integers(0, count - 1)), level)
+    return Dim(count, stride)
+
+
+def _operand(draw: st.DrawFn, most: int, loops: Sequence[int], operand: Operand) -> Stream:
+    dtype = draw(st.sampled_from([DType.i8, DType.i32]))
+    lanes = _lanes(draw, most, dtype.size * draw(st.sampled_from([1, 7, -3])), loops)
+    strides = _strides(draw, len(loops), 8 * dtype.size)
+    return Stream(Space.spad, dtype, DATA + REGION // 2, (lanes,), strides, _ring(draw, len(loops), 64), operand)
+
+
+def _sums(draw: st.DrawFn, region: int, most: int, loops: Sequence[int], operand: Operand) -> Stream:
+    base = region + REGION // 2 + PITCH * draw(st.integers(0, 2))
+    return Stream(
+        Space.spad, DType.i32, base, (_lanes(draw, most, 4, loops),), _strides(draw, len(loops), PITCH), _ring(draw, len(loops), PITCH), operand
+    )
+
+
+def _when(draw: st.DrawFn, depth: int) -> When:
+    if draw(st.booleans()):
+        return NEVER
+    levels = draw(st.sets(st.integers(0, depth - 1))) if depth else set()
+    return When(draw(st.sampled_from(["first", "last"])), tuple(sorted(levels)))
+
+
+def _beat(draw: st.DrawFn, rows: int, cols: int, loops: Sequence[int]) -> Instruction:
+    op = draw(st.sampled_from(["fwd", "dx", "dw", "dw", "upd"]))
+    depth, owner = len(loops), provenances(draw)
+    swap = _when(draw, depth)
+
+    def port(most: int, operand: Operand) -> Any:
+        return HELD if draw(st.integers(0, 2)) == 0 else _operand(draw, most, loops, operand)
+
+    if op == "fwd":
+        sums = _sums(draw, FWD_SUMS, cols, loops, Operand.Y)
+        return make(op, h=_operand(draw, rows, loops, Operand.X), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
+    if op == "dx":
+        sums = _sums(draw, DX_SUMS, rows, loops, Operand.dX)
+        return make(op, v=port(cols, Operand.dY), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
+    if op == "dw":
+        return make(op, h=port(rows, Operand.X), v=port(cols, Operand.dY), swap=swap, take=_when(draw, depth), provenance=owner)
+    return make(op, lr=draw(st.sampled_from([1.0, 0.25])), decay=draw(st.sampled_from([0.0, 0.5])), swap=swap, provenance=owner)
+
+
+def _code(draw: st.DrawFn, rows: int, cols: int, loops: Sequence[int]) -> list[Instruction]:
+    code: list[Instruction] = []
+    for _ in range(draw(st.integers(1, 3))):
+        what = draw(st.sampled_from(["beat", "beat", "loop", "loop", "wait", "signal"]))
+        if what == "beat" or (what == "loop" and len(loops) == 3):
+            code.append(_beat(draw, rows, cols, loops))
+        elif what == "loop":
+            count, limit, level = draw(st.integers(1, 4)), 0, 0
+            if loops and draw(st.booleans()):
+                level = draw(st.integers(0, len(loops) - 1))
+                limit = count * loops[level] - draw(st.integers(0, count - 1))
+            code.append(make("loop", name="l", count=count, limit=limit, level=level))
+            code += [*_code(draw, rows, cols, [*loops, count]), make("end")]
+        elif draw(st.booleans()):
+            code.append(make("wait", sem=ARRAY_WAITS, provenance=provenances(draw)))
+        else:
+            code.append(make("signal", sem=ARRAY_SIGNALS))
+    return code
+
+
+def _repeat(count: int, *body: Instruction) -> list[Instruction]:
+    return [make("loop", name="r", count=count), *body, make("end")] if count else []
+
+
+def _flat(space: Space, address: int, words: int, strides: tuple[int, ...] = ()) -> Stream:
+    return Stream(space, DType.i32, address, (Dim(words, 4),), strides)
+
+
+@st.composite
+def beat_programs(draw: st.DrawFn) -> Program:
+    """A program with the input ``data`` and the output ``result``: all operands, and all that the array wrote."""
+    rows, cols = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    code = _code(draw, rows, cols, [])
+    steps = [(i, list(counters), list(counts)) for i, counters, counts in walk(code)]
+    assume(len(steps) <= MAX_STEPS)
+
+    def number(op: str) -> int:
+        return sum(1 for i, _, _ in steps if i.op == op)
+
+    def raised(flag: str) -> int:
+        return sum(1 for i, counters, counts in steps if flag in i.args and i[flag].holds(counters, counts))
+
+    swaps, takes = raised("swap"), raised("take") + number("upd")
+    tile = Stream(
+        Space.spad, DType.i8, DATA + REGION // 2,
+        (Dim(draw(st.integers(1, rows)), draw(st.sampled_from([9, -5]))), Dim(draw(st.integers(1, cols)), 1)), (6,), operand=Operand.W,
+    )  # fmt: skip
+    drained = Stream(
+        Space.spad, DType.i32, GRADIENTS, (Dim(draw(st.integers(1, rows)), 24), Dim(draw(st.integers(1, cols)), 4)), (),
+        Ring(3, 160, 0, (1,)), Operand.dW,
+    )  # fmt: skip
+    leaving = Stream(Space.spad, DType.i32, GRADIENTS, (Dim(40, 4),), (), drained.ring)
+    everything = _flat(Space.spad, 0, GRADIENTS // 4)
+    vec = make(
+        "vec", fn="add", imm=1.0, provenance=1,
+        dst=_flat(Space.spad, OTHER, draw(st.integers(1, 30))), a=_flat(Space.spad, OTHER + 400, 1),
+    )  # fmt: skip
+    queues = {
+        Queue.dma_in: [
+            make("ld", dst=everything, src=_flat(Space.dram, 0, GRADIENTS // 4)),
+            make("signal", sem=LOADED),
+            make("signal", sem=LOADED_TOO),
+            *_repeat(
+                number("signal"),
+                make("wait", sem=ARRAY_SIGNALS),
+                make("ld", dst=_flat(Space.spad, OTHER + 800, 40), src=_flat(Space.dram, 0, 40), provenance=2),
+            ),
+        ],
+        Queue.dma_out: [
+            *_repeat(
+                takes,
+                make("wait", sem=DRAIN_FULL),
+                make("st", dst=_flat(Space.dram, REGION * 8, 40, (160,)), src=leaving),
+                make("signal", sem=DRAIN_EMPTY),
+            ),
+            make("wait", sem=SUMS_DONE),
+            make("st", dst=_flat(Space.dram, 0, GRADIENTS // 4), src=everything),
+        ],
+        Queue.wchain: [
+            make("wait", sem=LOADED_TOO),
+            *_repeat(swaps, make("wait", sem=LOAD_READY), make("wload", src=tile, provenance=provenances(draw))),
+        ],
+        Queue.array: [make("wait", sem=LOADED), *code, make("signal", sem=SUMS_DONE)],
+        Queue.gchain: _repeat(
+            takes, make("wait", sem=DRAIN_EMPTY), make("drain", dst=drained, provenance=provenances(draw)), make("signal", sem=DRAIN_FULL)
+        ),
+        Queue.vector: [
+            *_repeat(number("wait"), vec, make("signal", sem=ARRAY_WAITS)),
+            *_repeat(swaps, vec, make("signal", sem=LOAD_READY)),
+        ],
+    }
+    initial = {DRAIN_EMPTY: draw(st.integers(1, 2))}
+    words = GRADIENTS // 4 + (REGION * 8 - GRADIENTS) // 4 + 40 * MAX_STEPS
+    return Program(
+        "random beats",
+        Machine(
+            array=Array(rows=rows, cols=cols, operand="i8"),
+            dram=Dram(bytes_per_cycle=draw(st.sampled_from([60.0, 300.0, 9000.0])), latency=draw(st.integers(0, 9))),
+            vector=Vector(lanes=4, latency=1),
+        ),
+        queues,
+        [Semaphore(name, initial.get(index, 0)) for index, name in enumerate(SEMAPHORES)],
+        [
+            Symbol("data", Space.dram, 0, (GRADIENTS // 4,), DType.i32, "input"),
+            Symbol("result", Space.dram, 0, (words,), DType.i32, "output"),
+        ],
+        [Provenance("a", "fwd", 0, macs=7), Provenance("b", "dx", 1), Provenance("b", "dw", 1)],
+        dram_bytes=words * 4,
+    )
