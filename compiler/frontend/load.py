@@ -57,8 +57,6 @@ def read_model(path: str) -> onnx.ModelProto:
     else:
         with told(path, "not a valid ONNX file"):
             model = onnx.load_model_from_string(data)
-    if not _is_text(model):
-        raise UserError(path, "not a valid ONNX file: a name in it is not UTF-8")
     with told(path, "external data cannot be loaded"):
         onnx.external_data_helper.load_external_data_for_model(model, str(file.parent))
     return model
@@ -80,6 +78,8 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     model = copy
+    if not _is_text(model):
+        raise UserError(place, "not a valid model: a name in it is not UTF-8")
     version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     newest = onnx.defs.onnx_opset_version()
     if not 1 <= version <= newest:
@@ -87,6 +87,7 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     if model.functions:
         with told(place, "functions of the model cannot be inlined"):
             model = onnx.inliner.inline_local_functions(model)
+    _name_nodes(model.graph)
     drop_unused(model.graph)
     if not all(is_known(node) for node in model.graph.node):
         raise unsupported(place, operator_problems(model.graph))  # nothing below would understand these nodes
@@ -95,9 +96,14 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)
-    _name_nodes(model.graph)
     _bind_batch(model.graph, place, batch)
-    del model.graph.value_info[:]  # what the file says of shapes, if anything, may hold for another batch size
+    _check(model, place)
+    return _fold(model if version == OPSET else _convert(model, place, version), place)
+
+
+def _check(model: onnx.ModelProto, place: str) -> None:
+    """Run ONNX's checker, and forget what the file says of shapes, inputs apart: it may hold for another batch size."""
+    del model.graph.value_info[:]
     outputs = [value.type.tensor_type for value in model.graph.output if value.type.HasField("tensor_type")]
     for output in outputs:
         output.shape.CopyFrom(onnx.TensorShapeProto())  # the checker wants some
@@ -105,9 +111,6 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
         onnx.checker.check_model(model)
     for output in outputs:
         output.ClearField("shape")
-    if version != OPSET:
-        model = _convert(model, place, version)
-    return _fold(model, place)
 
 
 def _fold(model: onnx.ModelProto, place: str) -> onnx.ModelProto:

@@ -35,12 +35,8 @@ def is_known(node: onnx.NodeProto) -> bool:
 
 def operator_problems(graph: onnx.GraphProto) -> list[str]:
     """Nodes whose operators are neither supported nor ones that may still be folded away."""
-    nodes = enumerate(graph.node)
-    return [
-        f'node "{node.name or f"{node.op_type}_{index}"}" {problem}'
-        for index, node in nodes
-        if not (is_known(node) and node.op_type in FOLDABLE) and (problem := _operator_problem(node))
-    ]
+    nodes = [node for node in graph.node if not (is_known(node) and node.op_type in FOLDABLE)]
+    return [f'node "{node.name}" {problem}' for node in nodes if (problem := _operator_problem(node))]
 
 
 def _operator_problem(node: onnx.NodeProto) -> str | None:

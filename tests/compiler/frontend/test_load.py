@@ -173,7 +173,7 @@ def test_unused_parts_are_dropped(write: Write) -> None:
       y = Relu(z)
     }"""
     model = load_model(write(body), batch=2)
-    assert [(node.op_type, list(node.output)) for node in model.graph.node] == [("Dropout", ["z"]), ("Relu", ["y"])]
+    assert [(node.name, list(node.output)) for node in model.graph.node] == [("Dropout_1", ["z"]), ("Relu_2", ["y"])]
     assert weights(model) == {}
 
 
