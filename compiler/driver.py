@@ -11,6 +11,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
 
+from compiler.dialects.train import UpdateOp
 from compiler.emit import emit_program
 from compiler.frontend.importer import graph_name, import_model
 from compiler.frontend.load import load_model, prepare_model
@@ -86,10 +87,13 @@ def lower_to_systolic(
         UserError: the machine is too small, or an option cannot be used.
     """
     module = step.module.clone()
+    if fused_update and not any(isinstance(op, UpdateOp) for op in module.walk()):
+        raise UserError("fused update", "without an optimizer there is no update to fuse; give --optimizer")
     convert_train_to_tile.lower(module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update)
     allocate_memory = AllocateMemory()
     allocate_memory.apply(Context(), module)
-    to_tile = ConvertTrainToTile(schedule if isinstance(schedule, str) else schedule.name, f"{machine.name}.toml", double_buffer, fused_update)
+    name = schedule if isinstance(schedule, str) else schedule.name
+    to_tile = ConvertTrainToTile(name, f"{machine.name}.toml", double_buffer, fused_update)
     _dump(step, module, 2, "tile", [to_tile, allocate_memory])
     to_systolic = ConvertTileToSystolic()
     to_systolic.apply(Context(), module)

@@ -141,10 +141,12 @@ def _row(comparison: Comparison, row: Row) -> list[str]:
 
 
 def _notes(comparison: Comparison) -> str:
+    operand = comparison.machine.array.operand
+    reference = "a float64 reference" + (f" ({operand} operands)" if operand != "f32" else "")
     lines = [
         "vs: times fewer cycles than that schedule with the same double buffer and update; blank: it has no update to fuse",
         "vs best other: than the quickest row that does not interleave, with the same double buffer, its update fused alike if it can be",
-        f"gradients agree with a float64 reference: {agreement(comparison.gradients)}",
+        f"gradients agree with {reference}: {agreement(comparison.gradients)}",
     ]
     if comparison.optimizer is not None:
         lines.append(f"updated weights agree with it: {agreement(comparison.weights)}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,10 @@ def train(
                 each_step(number, step, steps)
             result = trainer.run({x.name: samples.x_train[chosen], y.name: samples.y_train[chosen]})
             losses.append(float(result.outputs[LOSS]))
+            if not isfinite(losses[-1]):
+                raise UserError(
+                    "optimizer", f"{optimizer!r} diverges: the loss is {losses[-1]} in epoch {number}, step {step + 1}; lower lr"
+                )
             cycles += result.report.cycles
         weights = {name.removeprefix("param/"): value for name, value in result.outputs.items() if name.startswith("param/")}
         test = None if forward is None else _test(with_weights(forward, weights), samples, metric, engine)

@@ -144,6 +144,13 @@ def test_train_lowers_the_loss_and_saves_the_model(cli: Cli, folder: Path) -> No
         assert np.mean((hidden @ weights["fc2.weight"].T).argmax(axis=1) == data["y_test"]) == epochs[-1]["test"]
 
 
+def test_training_that_diverges_stops(cli: Cli, folder: Path) -> None:
+    result = cli("train", "small.onnxtxt", "--data", "data.npz", "--epochs", "9", "--optimizer", "sgd:lr=1e9", "--save", "trained.onnx")
+    assert result.exit_code == 1
+    assert "diverges" in result.stderr
+    assert not (folder / "trained.onnx").exists()
+
+
 MISTAKES = {
     "no such model": ("compile missing.onnx", "missing.onnx"),
     "not a model": ("compile data.npz", "data.npz"),
@@ -168,6 +175,7 @@ MISTAKES = {
     "no such data": ("train small.onnxtxt --data missing.npz --epochs 1", "missing.npz"),
     "not the data": ("train small.onnxtxt --data in.npz --epochs 1 --save trained.onnx", "in.npz"),
     "too few samples": ("train small.onnxtxt --data data.npz --epochs 1 --batch 39", "38 samples"),
+    "no update to fuse": ("compile small.onnxtxt --batch 2 --fused-update", "--optimizer"),
     "no model to save as": ("train small.onnxtxt --data data.npz --epochs 1 --save trained.h5", "trained.h5"),
 }
 
