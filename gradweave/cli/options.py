@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import click
@@ -61,7 +61,7 @@ double_buffer = click.option(
 )  # fmt: skip
 fused_update = click.option(
     "--fused-update/--no-fused-update", default=False, show_default=True,
-    help="Update weights inside the array, where the gradient lies.",
+    help="Update weights inside the array, where their gradients lie; these are then no outputs.",
 )  # fmt: skip
 input_grads = click.option(
     "--input-grads", multiple=True, callback=_names, metavar="NAME,…",
@@ -91,8 +91,8 @@ def progress() -> Iterator[Progress]:
     """Progress on a terminal, nothing elsewhere; it is gone when the work is done."""
     console = Console(stderr=True, highlight=False)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    shown, lines = console.is_terminal, sys.stdout.isatty()
-    with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=lines) as bar:
+    bar = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
+    with bar if console.is_terminal else nullcontext():
         yield bar
 
 
