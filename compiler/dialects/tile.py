@@ -9,12 +9,12 @@ here; the next lowering deals it out to the machine's queues.
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
+    I64,
     ArrayAttr,
     DenseIntOrFPElementsAttr,
     DictionaryAttr,
     Float64Type,
     FloatAttr,
-    I64,
     IntegerAttr,
     MemRefType,
     StringAttr,

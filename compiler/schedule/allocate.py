@@ -32,9 +32,9 @@ def allocate(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
         new = lifetimes[index]
         address, size = 0, align(new.size)
         for low, high, other in placed:
-            if other.first <= new.last and new.first <= other.last and low < address + size:
-                if high > address:
-                    address = high
+            together = other.first <= new.last and new.first <= other.last
+            if together and low < address + size and high > address:
+                address = high
         addresses[index] = address
         placed.append((address, address + size, new))
         placed.sort(key=lambda p: p[0])

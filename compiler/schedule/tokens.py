@@ -1,7 +1,7 @@
 """Which operation has to wait for which, and how few semaphore tokens say so.
 
-Operations run in order within a queue; between queues nothing is ordered but by tokens.  One semaphore for each pair of queues is enough: in-order queues
-mean that having waited for operation i of a queue is having waited for all before i.
+Operations run in order within a queue; between queues nothing is ordered but by tokens.  One semaphore for each pair of queues is
+enough: queues being in order, having waited for operation i of a queue is having waited for all before i.
 """
 
 from collections import defaultdict

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects.builtin import FixedBitwidthType, IntegerAttr, ModuleOp, i64
+from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
+from xdsl.rewriter import Rewriter
 
 from compiler.dialects import tile
 from compiler.dialects.machine import to_machine
@@ -17,7 +18,9 @@ from isa.errors import UserError
 def nbytes(value: SSAValue) -> int:
     """Bytes of a memory value (of one buffer, if it is a ring)."""
     type = tile.memref_of(value)
-    return int(np.prod(type.get_shape(), dtype=np.int64)) * type.element_type.bitwidth // 8  # type: ignore[attr-defined]
+    element = type.element_type
+    assert isinstance(element, FixedBitwidthType)
+    return int(np.prod(type.get_shape(), dtype=np.int64)) * element.bitwidth // 8
 
 
 def storage(value: SSAValue) -> SSAValue:
@@ -51,7 +54,7 @@ def _dram(program: tile.ProgramOp) -> None:
 def _scratchpad(program: tile.ProgramOp) -> None:
     machine = to_machine(program.machine)
     uses: dict[tile.BufferOp, list[int]] = {}
-    work: list[Operation] = []
+    work: list[tile.TileOp] = []
     for op in program.body.block.ops:
         if isinstance(op, tile.TileOp):
             for inner in op.walk():
@@ -71,15 +74,13 @@ def _scratchpad(program: tile.ProgramOp) -> None:
     addresses, total = allocate_roomy(lifetimes, capacity)
     if total > capacity:
         worst = max(range(len(work)), key=lambda i: live_bytes(lifetimes, i))
-        layer = work[worst].layer.data if isinstance(work[worst], tile.TileOp) else ""
         raise UserError(
             f"machine {machine.name}",
             f"its scratchpad of {capacity:,} bytes is too small for this network: {total:,} bytes are needed, most of them around layer "
-            f'"{layer}"; give the machine a larger scratchpad or lower --batch',
+            f'"{work[worst].layer.data}"; give the machine a larger scratchpad or lower --batch',
         )
     for buffer, address in zip(buffers, addresses, strict=True):
         buffer.address = IntegerAttr(address, i64)
     for op in list(program.body.block.ops):
         if isinstance(op, tile.BufferOp) and op not in uses:
-            op.detach()
-            op.erase()
+            Rewriter.erase_op(op)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from xdsl.context import Context as XdslContext
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr, TensorType, i64
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
+from xdsl.rewriter import Rewriter
 
 from compiler.dialects import systolic, tile
 from compiler.dialects.systolic import OPS
@@ -32,8 +33,7 @@ class ConvertTileToSystolic(ModulePass):
         for program in list(op.body.block.ops):
             if isinstance(program, tile.ProgramOp):
                 op.body.block.insert_op_before(_lower(program), program)
-                program.detach()
-                program.erase(safe_erase=False)
+                Rewriter.erase_op(program, safe_erase=False)
 
 
 def _lower(program: tile.ProgramOp) -> systolic.ProgramOp:
@@ -85,6 +85,7 @@ def _piece(context: Context, op: tile.TileOp) -> Piece:
 
 def _symbol(op: Operation) -> systolic.SymbolOp | None:
     """The symbol of a tensor, a buffer or a published name; None for anything else."""
+    value: SSAValue
     match op:
         case tile.TensorOp():
             value, name, kind, classes, constant = op.result, op.symbol, op.kind.data, op.classes, op.value

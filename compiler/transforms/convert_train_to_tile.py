@@ -11,6 +11,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
+from xdsl.rewriter import Rewriter
 
 from compiler.dialects import tile, train
 from compiler.dialects.machine import machine_attr
@@ -60,8 +61,7 @@ def lower(module: ModuleOp, machine: Machine, schedule: str | Schedule, *, doubl
         builder = TileBuilder(program, machine, schedule, double_buffer=double_buffer)
         _Walk(builder, fused_update).graph(graph)
         module.body.block.insert_op_before(program, graph)
-        graph.detach()
-        graph.erase(safe_erase=False)
+        Rewriter.erase_op(graph, safe_erase=False)
 
 
 def _on(option: bool) -> str:

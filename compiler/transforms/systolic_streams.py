@@ -59,7 +59,8 @@ class Memory:
     def of(value: SSAValue) -> "Memory":
         """The memory that a value stands for, once it is allocated."""
         owner = storage(value).owner
-        assert isinstance(owner, tile.TensorOp | tile.BufferOp) and owner.address is not None
+        assert isinstance(owner, tile.TensorOp | tile.BufferOp)
+        assert owner.address is not None
         type = tile.memref_of(value)
         ring = owner.ring.value.data if isinstance(owner, tile.BufferOp) and owner.ring else 1
         space = Space.dram if isinstance(owner, tile.TensorOp) else Space.spad

@@ -211,7 +211,7 @@ class TileBuilder:
         """The number that a constant of one element holds (an fp32 number, as the immediate is)."""
         owner = self.root(value).owner
         if isinstance(owner, train.ConstantOp) and np.prod(shape_of(owner.result), dtype=int) == 1:
-            return float(np.float32(next(iter(owner.value.iter_values()))))
+            return float(np.float32(owner.value.get_values()[0]))
         return None
 
     # -- what leaves ------------------------------------------------------------------------------------------
