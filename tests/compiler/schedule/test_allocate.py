@@ -1,0 +1,65 @@
+"""Buffers that live at the same time never share a byte, and memory is used again only as far as need be."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.schedule.allocate import ALIGN, Lifetime, allocate, allocate_roomy, live_bytes
+
+
+@st.composite
+def lifetimes(draw: st.DrawFn) -> list[Lifetime]:
+    spans = draw(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 20), st.integers(0, 20)), max_size=14))
+    return [Lifetime(size, min(a, b), max(a, b)) for size, a, b in spans]
+
+
+def check(buffers: list[Lifetime], addresses: list[int], total: int) -> None:
+    """Aligned, inside the total, and apart in time or in space."""
+    assert len(addresses) == len(buffers)
+    for i, (address, buffer) in enumerate(zip(addresses, buffers, strict=True)):
+        assert address % ALIGN == 0
+        assert 0 <= address
+        assert address + buffer.size <= total
+        for other_address, other in zip(addresses[:i], buffers[:i], strict=True):
+            apart_in_time = buffer.last < other.first or other.last < buffer.first
+            apart_in_space = address + buffer.size <= other_address or other_address + other.size <= address
+            assert apart_in_time or apart_in_space
+
+
+@settings(deadline=None, derandomize=True)
+@given(lifetimes())
+def test_live_buffers_never_overlap(buffers: list[Lifetime]) -> None:
+    addresses, total = allocate(buffers)
+    check(buffers, addresses, total)
+    assert total >= max((live_bytes(buffers, at) for at in range(21)), default=0)
+
+
+@settings(deadline=None, derandomize=True)
+@given(lifetimes(), st.integers(0, 3000))
+def test_roomy_packing_fits_wherever_the_tight_one_does(buffers: list[Lifetime], spare: int) -> None:
+    tight = allocate(buffers)[1]
+    addresses, total = allocate_roomy(buffers, tight + spare)
+    check(buffers, addresses, total)
+    assert total <= tight + spare
+
+
+@settings(deadline=None, derandomize=True)
+@given(lifetimes())
+def test_with_room_for_all_nothing_is_used_twice(buffers: list[Lifetime]) -> None:
+    room = sum(-(-b.size // ALIGN) * ALIGN for b in buffers)
+    addresses, total = allocate_roomy(buffers, room)
+    check([Lifetime(b.size, 0, 0) for b in buffers], addresses, total)
+
+
+@settings(deadline=None, derandomize=True)
+@given(lifetimes())
+def test_too_little_memory_is_told_by_the_total(buffers: list[Lifetime]) -> None:
+    if buffers:
+        addresses, total = allocate_roomy(buffers, 0)
+        check(buffers, addresses, total)
+        assert total > 0
+
+
+def test_memory_is_used_again() -> None:
+    """One after the other, both at address 0; a third that meets both lies behind."""
+    buffers = [Lifetime(64, 0, 1), Lifetime(64, 2, 3), Lifetime(10, 1, 2)]
+    assert allocate(buffers) == ([0, 0, 64], 128)
