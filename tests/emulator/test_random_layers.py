@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from layer_programs import KINDS, Plan, Product
 
 from emulator import Emulator, draw_inputs
+from isa.check import check
 from isa.dtypes import DType
 
 SIZES = st.integers(1, 13)
@@ -53,10 +54,11 @@ def agree(plan: Plan, outputs: dict[str, Any], inputs: dict[str, Any]) -> None:
         assert np.all(error <= bound), f"{name}: off by {error.max()}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(plan=plans(), seed=st.integers(0, 1000))
 def test_engines_agree_with_each_other_and_with_numpy(plan: Plan, seed: int) -> None:
     program = layer_programs.build(plan)
+    check(program, "random layers")
     inputs = draw_inputs(program, seed)
     fast, stepped = Emulator(program, "fast").run(inputs), Emulator(program, "stepped").run(inputs)
     assert fast.report.to_dict() == stepped.report.to_dict()

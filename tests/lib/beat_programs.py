@@ -1,8 +1,8 @@
 """Programs that make no sense as layers, to try the array and the chains in every order.
 
-The array's code is a random tree of loops, beats, waits and signals, with random streams and flags; the other queues are made to fit it, so that
-each swap has a load and each take a drain.  Everything is integers, so values must agree exactly whatever the order of sums.  Rows of partial
-sums either coincide or lie apart, since only the address of lane 0 is interlocked.
+The array's code is a random tree of loops, beats, waits and signals, with random streams and flags; the other queues are made
+to fit it, so that each swap has a load and each take a drain.  Everything is integers, so values must agree exactly whatever the
+order of sums.  Rows of partial sums either coincide or lie apart, since only the address of lane 0 is interlocked.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def _strides(draw: st.DrawFn, depth: int, unit: int) -> tuple[int, ...]:
 
 
 def _ring(draw: st.DrawFn, depth: int, size: int) -> Ring | None:
-    if not draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 3)):
         return None
     slots = draw(st.integers(1, 3))
     return Ring(slots, size, draw(st.integers(0, slots - 1)), tuple(draw(st.integers(0, 2)) for _ in range(draw(st.integers(0, depth)))))
@@ -60,9 +60,8 @@ def _operand(draw: st.DrawFn, most: int, loops: Sequence[int], operand: Operand)
 
 def _sums(draw: st.DrawFn, region: int, most: int, loops: Sequence[int], operand: Operand) -> Stream:
     base = region + REGION // 2 + PITCH * draw(st.integers(0, 2))
-    return Stream(
-        Space.spad, DType.i32, base, (_lanes(draw, most, 4, loops),), _strides(draw, len(loops), PITCH), _ring(draw, len(loops), PITCH), operand
-    )
+    lanes, strides = _lanes(draw, most, 4, loops), _strides(draw, len(loops), PITCH)
+    return Stream(Space.spad, DType.i32, base, (lanes,), strides, _ring(draw, len(loops), PITCH), operand)
 
 
 def _when(draw: st.DrawFn, depth: int) -> When:
