@@ -11,7 +11,6 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
 
-from compiler.dialects.train import UpdateOp
 from compiler.emit import emit_program
 from compiler.frontend.importer import graph_name, import_model
 from compiler.frontend.load import load_model, prepare_model
@@ -87,8 +86,6 @@ def lower_to_systolic(
         UserError: the machine is too small, or an option cannot be used.
     """
     module = step.module.clone()
-    if fused_update and not any(isinstance(op, UpdateOp) for op in module.walk()):
-        raise UserError("fused update", "without an optimizer there is no update to fuse; give --optimizer")
     convert_train_to_tile.lower(module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update)
     allocate_memory = AllocateMemory()
     allocate_memory.apply(Context(), module)
@@ -135,7 +132,7 @@ def compile_model(
         loss: ``softmax-cross-entropy`` or ``mse``; None: the gradients of the outputs are inputs, ``grad/<output>``.
         optimizer: ``sgd[:lr=..,momentum=..,weight_decay=..]``; None: no weight is updated.
         double_buffer: load and drain tiles while others are at work.
-        fused_update: update weights inside the array.
+        fused_update: update weights inside the array, where there is an optimizer and the schedule can.
         input_grads: inputs whose gradients are wanted too.
         backward: False: the forward pass only.
         dump_ir: folder to which each level of IR is written, numbered.

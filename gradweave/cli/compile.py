@@ -7,7 +7,7 @@ import click
 
 from compiler.driver import lower, lower_to_systolic, training_step
 from compiler.schedule.schedules import SCHEDULES
-from gradweave.cli.options import compiling, doing, split
+from gradweave.cli.options import check_options, compiling, doing, split
 from isa.asm import disassemble
 from isa.binary import write_program
 from isa.files import write
@@ -32,6 +32,7 @@ def command(model: str, output: str | None, emit: str, dump_ir: str | None, **op
     gradweave compile programs/digits_mlp.onnxtxt --batch 8 --emit asm | less
     gradweave compile programs/torch_mlp.onnx --batch 32 --dump-ir ir
     """
+    check_options(options)
     with doing(f"compiling {Path(model).name}"):
         of_step, of_lowering = split(options)
         step = training_step(model, dump_ir=dump_ir, **of_step)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from compiler.schedule.schedules import SCHEDULES
+from isa.errors import UserError
 from isa.machine import Machine, load_machine
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -78,6 +79,12 @@ engine = click.option(
 
 compiling = together(machine, schedule, batch, loss, optimizer, double_buffer, fused_update, input_grads)
 """What decides which program a model becomes."""
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Raises UserError for options of ``compiling`` that contradict each other."""
+    if options["fused_update"] and options["optimizer"] is None:
+        raise UserError("--fused-update", "without --optimizer there is no update to fuse")
 
 
 def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,7 +10,7 @@ import gradweave
 from emulator.run import Engine
 from gradweave.arrays import inputs_from, write_npz
 from gradweave.cli.assembly import load
-from gradweave.cli.options import compiling, doing, engine, seed
+from gradweave.cli.options import check_options, compiling, doing, engine, seed
 from gradweave.tables import report_table, show
 from isa.errors import UserError
 from isa.files import write
@@ -48,6 +48,7 @@ def command(
             raise UserError(target, f"is compiled already; {', '.join(given)} can only be given with a model")
         program = load(target)
     else:
+        check_options(options)
         with doing(f"compiling {Path(target).name}"):
             program = gradweave.compile(target, **options)
     values = None if inputs is None else inputs_from(inputs, program)
