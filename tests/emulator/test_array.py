@@ -85,7 +85,9 @@ def test_forward_and_interleaved_backward(engine: Any, rows: int, cols: int, bat
 
 
 @ENGINES
-@pytest.mark.parametrize(("rows", "cols", "batch", "tiles"), [(4, 3, 1, 5), (4, 3, 2, 5), (4, 3, 3, 5), (5, 2, 9, 4), (2, 6, 1, 4), (1, 1, 1, 6)])
+@pytest.mark.parametrize(
+    ("rows", "cols", "batch", "tiles"), [(4, 3, 1, 5), (4, 3, 2, 5), (4, 3, 3, 5), (5, 2, 9, 4), (2, 6, 1, 4), (1, 1, 1, 6)]
+)
 def test_tiles_follow_each_other(engine: Any, rows: int, cols: int, batch: int, tiles: int) -> None:
     """With both chains running behind the beats, a tile takes max(2B, R+1) cycles."""
     spad = Spad(X=(tiles, batch, rows), W=(tiles, rows, cols), dY=(batch, cols), dX=(tiles, batch, rows), dW=(tiles, rows, cols))

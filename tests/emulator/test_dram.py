@@ -86,8 +86,8 @@ def test_what_a_load_brings_is_there_when_its_token_is(engine: Any) -> None:
 @ENGINES
 def test_fractions_of_a_cycle_round_up(engine: Any) -> None:
     program = Program(
-        "odd", Machine(dram=Dram(bytes_per_cycle=0.3, latency=0)), {Queue.dma_in: [copy("ld", 1)]}, provenance=[Provenance("a", "vector", 0)] * 2,
-        dram_bytes=64,
+        "odd", Machine(dram=Dram(bytes_per_cycle=0.3, latency=0)), {Queue.dma_in: [copy("ld", 1)]},
+        provenance=[Provenance("a", "vector", 0)], dram_bytes=64,
     )  # fmt: skip
     assert Emulator(program, engine).run({}).report.cycles == 14  # 4 / 0.3 = 13.33
 

@@ -1,6 +1,7 @@
 """Small programs written by hand: all operands come in one transfer of one cycle, and whatever is asked for is stored at the end.
 
-With latency 0 and a wide channel, the transfer starts in cycle 0 and its token can be seen from cycle 2 on (READY): then every queue starts.
+With latency 0 and a wide channel, the transfer starts in cycle 0 and its token can be seen from cycle 2 on (READY): then
+every queue starts.
 """
 
 from collections.abc import Sequence
