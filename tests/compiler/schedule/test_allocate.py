@@ -17,7 +17,7 @@ def check(buffers: list[Lifetime], addresses: list[int], total: int) -> None:
     assert len(addresses) == len(buffers)
     for i, (address, buffer) in enumerate(zip(addresses, buffers, strict=True)):
         assert address % ALIGN == 0
-        assert 0 <= address
+        assert address >= 0
         assert address + buffer.size <= total
         for other_address, other in zip(addresses[:i], buffers[:i], strict=True):
             apart_in_time = buffer.last < other.first or other.last < buffer.first

@@ -1,0 +1,121 @@
+"""The tile dialect: text that round-trips, and what its verifier rejects."""
+
+import pytest
+from ir_text import parse
+from xdsl.utils.exceptions import VerifyException
+
+from compiler.dialects.machine import machine_attr
+from compiler.dialects.tile import Tile
+from isa.machine import Machine
+
+# Every operation of the dialect, each optional part at least once there and once not.
+PROGRAM = f"""builtin.module {{
+  tile.program @m slots 2 schedule "interleaved" machine {machine_attr(Machine())} {{
+    %w = tile.buffer "w.tiles" ring 2 at 64 : memref<32x32xf32, "spad">
+    %g = tile.buffer "g.tiles" ring 2 : memref<32x32xf32, "spad">
+    %0 = tile.tensor "input" "x" at 128 : memref<5x4xf32, "dram">
+    %1 = tile.tensor "param" "fc.w" : memref<4x3xf32, "dram">
+    %2 = tile.tensor "input" "labels" classes 3 : memref<5xi32, "dram">
+    %3 = tile.tensor "constant" "c" value dense<1.000000e+00> : tensor<3xf32> : memref<3xf32, "dram">
+    %4 = tile.buffer "x" : memref<5x4xf32, "spad">
+    %5 = tile.buffer "dY" : memref<5x3xf32, "spad">
+    %6 = tile.buffer "dX" : memref<5x4xf32, "spad">
+    tile.copy %0 to %4 layer "fc" product "vector" : memref<5x4xf32, "dram"> to memref<5x4xf32, "spad">
+    tile.copy %6 to %0 layer "fc" product "vector" : memref<5x4xf32, "spad"> to memref<5x4xf32, "dram">
+    %7 = tile.view %4 : memref<5x4xf32, "spad"> to memref<20xf32, "spad">
+    tile.map "exp"(%4) to %6 layer "fc" product "vector" : (memref<5x4xf32, "spad">) to memref<5x4xf32, "spad">
+    tile.map "sub"(%4) imm 1.000000e+00 at [0 : i64] to %6 layer "fc" product "vector" : (memref<5x4xf32, "spad">) to memref<5x4xf32, "spad">
+    %8 = tile.buffer "sum" : memref<5x1xf32, "spad">
+    tile.reduce "sum" %4 to %8 layer "fc" product "vector" : memref<5x4xf32, "spad"> to memref<5x1xf32, "spad">
+    %9 = tile.buffer "xT" : memref<4x5xf32, "spad">
+    tile.transpose %4 perm [1 : i64, 0 : i64] to %9 layer "fc" product "vector" : memref<5x4xf32, "spad"> to memref<4x5xf32, "spad">
+    %10 = tile.tensor "scratch" "grad/fc.w" : memref<4x3xf32, "dram">
+    %11 = tile.buffer "panels" ring 2 : memref<5x4xf32, "spad">
+    tile.nest rows "k" cols "n" stream "b" layer "fc" product "dx+dw" macs 120 {{
+      tile.for "k" to 4 step 32 {{
+        tile.stage %0 "bk" as "X" panel %11 : memref<5x4xf32, "dram">, memref<5x4xf32, "spad">
+        tile.for "n" to 3 step 32 {{
+          tile.resident %1 "kn" as "W" through %w : memref<4x3xf32, "dram">, memref<32x32xf32, "spad">
+          tile.for "b" to 5 step 1 {{
+            tile.beat "dx" computes "dx"(%5 "bn" as "dY", %6 "bk" as "dX") : memref<5x3xf32, "spad">, memref<5x4xf32, "spad">
+            tile.beat "dw" computes "dw"(%11 "bk" as "X", %5 "bn" as "dY") : memref<5x4xf32, "spad">, memref<5x3xf32, "spad">
+          }}
+          tile.update lr 1.000000e-01 decay 0.000000e+00
+          tile.drain %1 "kn" as "W" through %g : memref<4x3xf32, "dram">, memref<32x32xf32, "spad">
+        }}
+        tile.stage out %0 "bk" as "X" panel %11 : memref<5x4xf32, "dram">, memref<5x4xf32, "spad">
+      }}
+      tile.resident %6 "bk" as "dX" : memref<5x4xf32, "spad">
+      tile.drain %6 "bk" as "dX" : memref<5x4xf32, "spad">
+    }}
+    %12 = tile.buffer "update.grad" ring 2 : memref<12xf32, "spad">
+    %13 = tile.buffer "update.weight" ring 2 : memref<12xf32, "spad">
+    tile.sgd %10 with(%1, %12, %13) lr 1.000000e-01 momentum 0.000000e+00 decay 0.000000e+00 layer "fc.w" product "update" : memref<4x3xf32, "dram"> with(memref<4x3xf32, "dram">, memref<12xf32, "spad">, memref<12xf32, "spad">)
+    tile.publish "param/fc.w" %1 : memref<4x3xf32, "dram">
+  }}
+}}"""  # noqa: E501
+
+
+def test_text_round_trips() -> None:
+    text = str(parse(PROGRAM))
+    assert str(parse(text)) == text
+    # What was written is there again, value names apart: nothing is lost on the way in.
+    assert [line.split()[0] for line in text.splitlines() if "=" not in line] == [
+        line.split()[0] for line in PROGRAM.splitlines() if "=" not in line
+    ]
+    for word in ("ring 2 at 64", "at 128", "classes 3", "dense<1.000000e+00>", "imm 1.000000e+00 at [0 : i64]", "stage out"):
+        assert word in text
+
+
+def test_the_example_has_every_operation() -> None:
+    assert {op.name for op in Tile.operations} == {op.name for op in parse(PROGRAM).walk()} - {"builtin.module"}
+
+
+VALUES = """
+  %slot = tile.buffer "w.tiles" ring 2 : memref<32x32xf32, "spad">
+  %x = tile.buffer "x" : memref<5x4xf32, "spad">
+  %y = tile.buffer "y" : memref<5x3xf32, "spad">
+  %far = tile.tensor "input" "far" : memref<5x4xf32, "dram">
+"""
+SPAD, DRAM, OTHER, SLOT = (f'memref<{t}">' for t in ("5x4xf32, \"spad", "5x4xf32, \"dram", "5x3xf32, \"spad", "32x32xf32, \"spad"))
+END = 'layer "fc" product "vector"'
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f'%0 = tile.tensor "input" "a" : {SPAD}', "tile.tensor lies in dram"),
+        (f'%0 = tile.buffer "a" : {DRAM}', "tile.buffer lies in spad"),
+        (f'tile.publish "a" %x : {SPAD}', "expected a tensor in dram"),
+        (f"tile.copy %x to %x {END} : {SPAD} to {SPAD}", "one memory to the other"),
+        (f'tile.map "cosh"(%x) to %x {END} : ({SPAD}) to {SPAD}', "cosh: no such function"),
+        (f'tile.map "mul"(%x) to %x {END} : ({SPAD}) to {SPAD}', "mul: .* number of operands"),
+        (f'tile.map "exp"(%x) to %far {END} : ({SPAD}) to {DRAM}', "expected a tensor in spad"),
+        (f'tile.map "exp"(%far) to %x {END} : ({DRAM}) to {SPAD}', "expected a tensor in spad"),
+        (f'tile.reduce "mean" %x to %y {END} : {SPAD} to {OTHER}', "no reduction 'mean'"),
+        (
+            f"tile.sgd %far with(%far, %x) lr 0.1 momentum 0.0 decay 0.0 {END} : {DRAM} with({DRAM}, {SPAD})",
+            "one buffer for each operand in DRAM",
+        ),
+        (f'tile.resident %x "gbk" as "X" : {SPAD}', "axes 'gbk' do not fit"),
+        (f'tile.resident %x "bk" as "X" through %slot : {SPAD}, {SLOT}', "from DRAM, and only that, goes through a slot"),
+        (f'tile.resident %far "bk" as "X" : {DRAM}', "from DRAM, and only that, goes through a slot"),
+        (f'tile.drain %x "k" as "dX" : {SPAD}', "axes 'k' do not fit"),
+        (f'tile.drain %far "bk" as "dX" : {DRAM}', "for DRAM, and only that, goes through a slot"),
+        (f'tile.stage %far "bk" as "X" panel %x : {DRAM}, {SPAD}', None),
+        (f'tile.stage %far "b" as "X" panel %x : {DRAM}, {SPAD}', "axes 'b' do not fit"),
+        (f'tile.beat "dw" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', None),
+        (f'tile.beat "dy" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', "no beat 'dy'"),
+        (f'tile.beat "dw" computes "dw"(%x "bk" as "Z", %y "bn" as "dY") : {SPAD}, {OTHER}', "no operand 'Z'"),
+        (f'tile.beat "dw" computes "dw"(%x "bk" as "X", %y "n" as "dY") : {SPAD}, {OTHER}', "axes 'n' do not fit"),
+        (f'tile.beat "dw" computes "dw"(%far "bk" as "X", %y "bn" as "dY") : {DRAM}, {OTHER}', "expected a tensor in spad"),
+    ],
+)
+def test_verifier(line: str, message: str | None) -> None:
+    """One line for each rule; None: nothing is wrong with it."""
+    text = f"builtin.module {{{VALUES}  {line}\n}}"
+    if message is None:
+        parse(text)
+    else:
+        with pytest.raises(VerifyException, match=message):
+            parse(text)
