@@ -1,7 +1,8 @@
 """The ``train`` dialect: the training step over a small set of primitives.
 
 ONNX operators are decomposed into these on the way in, so the gradient table and the lowering to tiles know only primitives: elementwise
-maps and reductions (the vector unit's own functions), shape operations, matrix products over named axes, and optimiser updates.
+maps and reductions (the vector unit's own functions), shape operations, products and convolutions over named axes, pooling, and optimiser
+updates.
 A graph is one block; values are ranked tensors of static shape; weights are named, their values stay outside the IR.
 
 Every operation says where it comes from: ``layer`` (ONNX node name) and ``role`` (fwd, grad, dx, dw, loss, update).
@@ -44,50 +45,16 @@ from xdsl.irdl import (
 from xdsl.traits import NoTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
+from compiler.dialects.train_base import LEAF_KINDS, OUTPUT_KINDS, Tensor, TrainOp, element_of, ints, shape_of, to_ints
+from compiler.dialects.train_products import PoolGradOp, PoolOp, ProductOp
+from compiler.dialects.train_shapes import BroadcastOp, ConcatOp, PlaceOp, ReshapeOp, SliceOp, TransposeOp
 from isa.vector import FUNCTIONS, REDUCTIONS
 
-Tensor = TensorType[Attribute]
-
-LEAF_KINDS = ("input", "param", "labels")
-OUTPUT_KINDS = ("output", "grad", "param")
-ROLES = ("fwd", "grad", "dx", "dw", "loss", "update")
-
-
-def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """Static shape of a tensor value."""
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()
-
-
-def element_of(value: SSAValue) -> Attribute:
-    """Element type of a tensor value."""
-    assert isinstance(value.type, TensorType)
-    element: Attribute = value.type.element_type
-    return element
-
-
-def ints(values: Sequence[int]) -> ArrayAttr[IntegerAttr]:
-    """A list of integers as an attribute."""
-    return ArrayAttr([IntegerAttr(v, i64) for v in values])
-
-
-def to_ints(attr: ArrayAttr[IntegerAttr]) -> tuple[int, ...]:
-    """The integers of :func:`ints`."""
-    return tuple(a.value.data for a in attr)
-
-
-class TrainOp(IRDLOperation):
-    """What all operations of the level share: where they come from."""
-
-    layer = prop_def(StringAttr)
-    """ONNX node name, or the name of what training added ("loss", "sgd")."""
-    role = prop_def(StringAttr)
-    """One of ROLES."""
-
-    def verify_(self) -> None:
-        if self.role.data not in ROLES:
-            raise VerifyException(f"role {self.role.data!r} is none of {', '.join(ROLES)}")
-
+__all__ = [
+    "BroadcastOp", "ConcatOp", "ConstantOp", "GraphOp", "LeafOp", "MapOp", "OutputOp", "PlaceOp", "PoolGradOp", "PoolOp",
+    "ProductOp", "ReduceOp", "ReshapeOp", "SliceOp", "Tensor", "Train", "TrainOp", "TransposeOp", "UpdateOp",
+    "element_of", "ints", "shape_of", "to_ints",
+]  # fmt: skip
 
 @irdl_op_definition
 class GraphOp(IRDLOperation):
@@ -214,150 +181,6 @@ class ReduceOp(TrainOp):
 
 
 @irdl_op_definition
-class ReshapeOp(TrainOp):
-    """The same words under another shape; no data moves."""
-
-    name = "train.reshape"
-    input = operand_def(Tensor)
-    result = result_def(Tensor)
-    traits = traits_def(Pure())
-    assembly_format = "$input `layer` $layer `role` $role attr-dict `:` functional-type($input, $result)"
-
-    def __init__(self, input: SSAValue, shape: Sequence[int], layer: str, role: str) -> None:
-        super().__init__(
-            operands=[input],
-            properties={"layer": StringAttr(layer), "role": StringAttr(role)},
-            result_types=[TensorType(element_of(input), shape)],
-        )
-
-    def verify_(self) -> None:
-        TrainOp.verify_(self)
-        if np.prod(shape_of(self.input), dtype=int) != np.prod(shape_of(self.result), dtype=int):
-            raise VerifyException(f"{shape_of(self.input)} does not reshape to {shape_of(self.result)}")
-
-
-@irdl_op_definition
-class TransposeOp(TrainOp):
-    """Dimensions permuted: result dimension i is input dimension perm[i]."""
-
-    name = "train.transpose"
-    perm = prop_def(ArrayAttr[IntegerAttr])
-    input = operand_def(Tensor)
-    result = result_def(Tensor)
-    traits = traits_def(Pure())
-    assembly_format = "$input `perm` $perm `layer` $layer `role` $role attr-dict `:` functional-type($input, $result)"
-
-    def __init__(self, input: SSAValue, perm: Sequence[int], layer: str, role: str) -> None:
-        shape = shape_of(input)
-        super().__init__(
-            operands=[input],
-            properties={"perm": ints(perm), "layer": StringAttr(layer), "role": StringAttr(role)},
-            result_types=[TensorType(element_of(input), [shape[p] for p in perm])],
-        )
-
-    def verify_(self) -> None:
-        TrainOp.verify_(self)
-        perm, shape = to_ints(self.perm), shape_of(self.input)
-        if sorted(perm) != list(range(len(shape))):
-            raise VerifyException(f"{perm} is no permutation of {len(shape)} dimensions")
-        if tuple(shape[p] for p in perm) != shape_of(self.result):
-            raise VerifyException("the result's shape is the permuted one")
-
-
-@irdl_op_definition
-class BroadcastOp(TrainOp):
-    """The tensor repeated to a larger shape, NumPy's rules."""
-
-    name = "train.broadcast"
-    input = operand_def(Tensor)
-    result = result_def(Tensor)
-    traits = traits_def(Pure())
-    assembly_format = "$input `layer` $layer `role` $role attr-dict `:` functional-type($input, $result)"
-
-    def __init__(self, input: SSAValue, shape: Sequence[int], layer: str, role: str) -> None:
-        super().__init__(
-            operands=[input],
-            properties={"layer": StringAttr(layer), "role": StringAttr(role)},
-            result_types=[TensorType(element_of(input), shape)],
-        )
-
-    def verify_(self) -> None:
-        TrainOp.verify_(self)
-        target = shape_of(self.result)
-        try:
-            shape = np.broadcast_shapes(shape_of(self.input), target)
-        except ValueError as error:
-            raise VerifyException(str(error)) from error
-        if shape != target:
-            raise VerifyException(f"{shape_of(self.input)} does not broadcast to {target}")
-
-
-@irdl_op_definition
-class ProductOp(TrainOp):
-    """One of a layer's three matrix products, over the layer's named axes.
-
-    A layer is X[b,k], W[k,n], Y[b,n], each perhaps stored transposed, each perhaps with a leading batch axis g.  ``axes`` names
-    the axes of both operands and the result as they are stored, for instance ``bk,nk->bn`` for the forward product with a transposed W.
-    Operands by role: fwd: X, W → Y;  dx: dY, W → dX;  dw: X, dY → dW.
-    """
-
-    name = "train.product"
-    axes = prop_def(StringAttr)
-    lhs = operand_def(Tensor)
-    rhs = operand_def(Tensor)
-    result = result_def(Tensor)
-    traits = traits_def(Pure())
-    assembly_format = (
-        "$axes `(` $lhs `,` $rhs `)` `layer` $layer `role` $role attr-dict `:` `(` type($lhs) `,` type($rhs) `)` `->` type($result)"
-    )
-
-    OPERANDS: ClassVar = {"fwd": ("bk", "kn", "bn"), "dx": ("bn", "kn", "bk"), "dw": ("bk", "bn", "kn")}
-
-    def __init__(self, axes: str, lhs: SSAValue, rhs: SSAValue, layer: str, role: str) -> None:
-        sizes = self._sizes(axes, lhs, rhs)
-        out = axes.split("->")[1]
-        super().__init__(
-            operands=[lhs, rhs],
-            properties={"axes": StringAttr(axes), "layer": StringAttr(layer), "role": StringAttr(role)},
-            result_types=[TensorType(element_of(lhs), [sizes[a] for a in out])],
-        )
-
-    @staticmethod
-    def _sizes(axes: str, *tensors: SSAValue) -> dict[str, int]:
-        sizes: dict[str, int] = {}
-        for names, tensor in zip(axes.replace("->", ",").split(","), tensors, strict=False):
-            shape = shape_of(tensor)
-            if len(names) != len(shape):
-                raise VerifyException(f"axes {names!r} do not fit a tensor of shape {shape}")
-            for name, size in zip(names, shape, strict=True):
-                if sizes.setdefault(name, size) != size:
-                    raise VerifyException(f"axis {name} has sizes {sizes[name]} and {size}")
-        return sizes
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Size of each named axis."""
-        return self._sizes(self.axes.data, self.lhs, self.rhs)
-
-    @property
-    def stored(self) -> tuple[str, str, str]:
-        """Axis names of lhs, rhs and result as stored."""
-        lhs, rhs, out = self.axes.data.replace("->", ",").split(",")
-        return lhs, rhs, out
-
-    def verify_(self) -> None:
-        TrainOp.verify_(self)
-        expected = self.OPERANDS.get(self.role.data)
-        if expected is None:
-            raise VerifyException("a product's role is fwd, dx or dw")
-        batched = "g" in self.axes.data
-        for names, want in zip(self.stored, expected, strict=True):
-            if set(names) - {"g"} != set(want) or names.startswith("g") != batched or len(names) != 2 + batched:
-                raise VerifyException(f"axes {names!r} of a {self.role.data} product: expected those of {want!r}, g first or nowhere")
-        self._sizes(self.axes.data, self.lhs, self.rhs, self.result)
-
-
-@irdl_op_definition
 class UpdateOp(TrainOp):
     """One step of SGD: v ← μ·v + (g + λ·w); w ← w − η·v.  Without momentum there is no v.
 
@@ -423,6 +246,7 @@ class OutputOp(IRDLOperation):
 Train = Dialect(
     "train",
     [
-        GraphOp, LeafOp, ConstantOp, MapOp, ReduceOp, ReshapeOp, TransposeOp, BroadcastOp, ProductOp, UpdateOp, OutputOp,
+        GraphOp, LeafOp, ConstantOp, MapOp, ReduceOp, ReshapeOp, TransposeOp, BroadcastOp, SliceOp, PlaceOp, ConcatOp,
+        ProductOp, PoolOp, PoolGradOp, UpdateOp, OutputOp,
     ],
 )  # fmt: skip

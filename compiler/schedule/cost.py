@@ -1,6 +1,6 @@
 """What a nest should cost, to choose between dataflows. Reports never use this: they count what was executed."""
 
-from math import ceil, prod
+from math import ceil
 
 from compiler.schedule.mapping import TENSORS, Mapping
 from isa.machine import Machine
@@ -20,8 +20,3 @@ def nest_cycles(mapping: Mapping, product: str, sizes: dict[str, int], machine: 
     if double_buffer:
         return max(tiles * max(beats, rows + 1), dram) + rows + cols
     return tiles * (2 * rows + cols + beats - 2) + dram
-
-
-def macs(sizes: dict[str, int]) -> int:
-    """Multiply-accumulates of one product over these axes."""
-    return prod(sizes.values())

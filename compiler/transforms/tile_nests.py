@@ -6,7 +6,7 @@ from xdsl.dialects.builtin import f32
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
-from compiler.schedule.cost import macs
+from compiler.schedule.axes import macs
 from compiler.schedule.mapping import SUMMED, TENSORS, Mapping
 from compiler.transforms.tile_builder import TileBuilder
 
