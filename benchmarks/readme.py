@@ -17,51 +17,54 @@ from gradweave.tables import comparison_table, show
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "programs" / "digits_mlp.onnxtxt"
 BATCHES = (8, 32, 256)
-HEAD = """\
-| batch | double buffer | update | dX, dW: cycles vs sequential | vs best-sequential | dX, dW: scratchpad words vs sequential \
-| whole step: cycles vs sequential | vs best other | whole step: DRAM bytes vs sequential |
-|--:|---|---|--:|--:|--:|--:|--:|--:|"""
+COLUMNS = (
+    "whole step: cycles vs sequential",
+    "vs best-sequential",
+    "DRAM bytes vs sequential",
+    "dX, dW: cycles vs sequential",
+    "vs best-sequential",
+    "scratchpad words vs sequential",
+)
 
 
-def ratios(comparison: Comparison) -> list[str]:
-    """One line of the table for each option of the interleaved schedule."""
-    return [line(comparison, row) for row in comparison.rows if row.schedule == "interleaved"]
-
-
-def line(comparison: Comparison, row: Row) -> str:
-    """How many times less than the baselines with the same options."""
+def ratios(comparison: Comparison, row: Row) -> list[float]:
+    """How many times less than the baselines with the same options, one figure for each of COLUMNS."""
     sequential, best = comparison.baseline(row, "sequential"), comparison.baseline(row, "best-sequential")
     assert sequential is not None
-    cells = [
-        f"{comparison.batch}",
-        "on" if row.double_buffer else "off",
-        "fused" if row.fused_update else "separate",
-        times(sequential.gradient_cycles, row.gradient_cycles),
-        times(best.gradient_cycles, row.gradient_cycles) if best else "",
-        times(sequential.gradient_words, row.gradient_words),
-        times(sequential.cycles, row.cycles),
-        f"{comparison.speedup_over_others(row):.2f}×",
-        times(sequential.report["dram_bytes"], row.report["dram_bytes"]),
+    assert best is not None
+    return [
+        sequential.cycles / row.cycles,
+        best.cycles / row.cycles,
+        sequential.report["dram_bytes"] / row.report["dram_bytes"],
+        sequential.gradient_cycles / row.gradient_cycles,
+        best.gradient_cycles / row.gradient_cycles,
+        sequential.gradient_words / row.gradient_words,
     ]
-    return f"| {' | '.join(cells)} |"
 
 
-def times(baseline: int, ours: int) -> str:
-    """The ratio, as people write it."""
-    return f"{baseline / ours:.2f}×"
+def table(rows: dict[tuple[str, str, str], list[float]]) -> str:
+    """The ratios, and under them the least and the greatest of each column."""
+    head = ["batch", "double buffer", "update", *COLUMNS]
+    lines = [[*options, *(f"{ratio:.2f}×" for ratio in figures)] for options, figures in rows.items()]
+    ranges = [f"{min(column):.2f}–{max(column):.2f}×" for column in zip(*rows.values(), strict=True)]
+    lines.append(["all", "", "", *ranges])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["--:", "---", "---", *["--:"] * len(COLUMNS)], *lines])
 
 
 def sections() -> dict[str, str]:
     """What stands between ``<!-- name -->`` and ``<!-- end -->`` in the README, by name."""
     comparisons = {batch: gradweave.compare(MODEL, batch=batch) for batch in BATCHES}
+    rows = {
+        (str(batch), "on" if row.double_buffer else "off", "fused" if row.fused_update else "separate"): ratios(comparison, row)
+        for batch, comparison in comparisons.items()
+        for row in comparison.rows
+        if row.schedule == "interleaved"
+    }
     printed = io.StringIO()
     with redirect_stdout(printed):
         show(*comparison_table(comparisons[32]))
-    table = "\n".join(text.rstrip() for text in printed.getvalue().splitlines())
-    return {
-        "compare": f"```\n{table}\n```",
-        "ratios": "\n".join([HEAD, *(row for batch in BATCHES for row in ratios(comparisons[batch]))]),
-    }
+    shown = "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
+    return {"compare": f"```\n{shown}\n```", "ratios": table(rows)}
 
 
 def main() -> None:

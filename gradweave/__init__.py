@@ -15,10 +15,10 @@ from typing import Any
 
 import onnx
 
-from compiler.driver import compile_model as compile
 from emulator import Emulator, Result, draw_inputs
 from emulator.run import Engine
 from gradweave.comparison import Comparison, compare
+from gradweave.compiling import compile
 from gradweave.training import Training, train
 from isa.errors import UserError
 from isa.machine import Machine, load_machine

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from compiler.driver import TrainingStep, lower, training_step
+from compiler.driver import TrainingStep, training_step
 from compiler.interpret import interpret_train
 from compiler.schedule.schedules import SCHEDULES
 from emulator import Emulator, draw_inputs
 from emulator.run import Engine
 from gradweave.arrays import Array
+from gradweave.compiling import lower_step
 from isa.machine import Machine
 from isa.program import Program
 
@@ -81,16 +82,6 @@ class Comparison:
         baseline = self.baseline(row, schedule)
         return None if baseline is None else baseline.cycles / row.cycles
 
-    def speedup_over_others(self, row: Row) -> float | None:
-        """How many times fewer cycles than the quickest row that does not interleave.
-
-        It has the same double buffering, and fuses the update if this row does and its schedule can.
-        """
-        same = [r for r in self.rows if r.double_buffer == row.double_buffer and not SCHEDULES[r.schedule].interleaves]
-        able = {r.schedule for r in same if r.fused_update} if row.fused_update else set()
-        others = [r.cycles for r in same if r.fused_update == (r.schedule in able)]
-        return min(others) / row.cycles if others else None
-
     @property
     def gradients(self) -> Deviation:
         """The worst gradient of all rows."""
@@ -112,7 +103,6 @@ class Comparison:
                 "gradient_cycles": row.gradient_cycles,
                 "gradient_scratchpad_words": row.gradient_words,
                 **{f"speedup_vs_{name.replace('-', '_')}": self.speedup(row, name) for name in BASELINES},
-                "speedup_vs_best_other": self.speedup_over_others(row),
                 "worst_gradient": {"tensor": row.gradients.tensor, "relative_error": row.gradients.value},
                 "worst_weight": {"tensor": row.weights.tensor, "relative_error": row.weights.value},
             }
@@ -159,7 +149,7 @@ def compare(
     for number, (schedule, double_buffer, fused) in enumerate(options):
         if each:
             each(number, len(options), label(schedule, double_buffer, fused))
-        program = lower(step, machine, schedule=schedule, double_buffer=double_buffer, fused_update=fused)
+        program = lower_step(step, machine, schedule=schedule, double_buffer=double_buffer, fused_update=fused)
         if not reference:
             values = draw_inputs(program, seed) if inputs is None else dict(inputs)
             reference = _reference(step, values)

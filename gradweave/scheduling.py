@@ -1,5 +1,7 @@
 """``best-sequential`` by the machine's own timing: the search is the compiler's, the stopwatch is the emulator."""
 
+from dataclasses import replace
+
 from compiler.dialects.train import ProductOp
 from compiler.driver import TrainingStep, lower
 from compiler.schedule.schedules import Schedule
@@ -18,10 +20,11 @@ def resolve(
     """
     if schedule != "best-sequential":
         return schedule
+    quiet = replace(step, dump_ir=None)
     products = [op for op in step.module.walk() if isinstance(op, ProductOp) and op.role.data != "fwd"]
     keys = list(dict.fromkeys(key_of(op.role.data, op.sizes) for op in products))
 
     def measure(trial: Schedule) -> int:
-        return cycles(lower(step, machine, schedule=trial, double_buffer=double_buffer, fused_update=fused_update))
+        return cycles(lower(quiet, machine, schedule=trial, double_buffer=double_buffer, fused_update=fused_update))
 
     return best_sequential(keys, machine, measure, double_buffer=double_buffer) if keys else schedule

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from compiler.driver import compile_model
 from compiler.frontend.load import read_model
 from emulator import Emulator
 from emulator.run import Engine
 from gradweave.arrays import Array, Dataset, dataset_from
+from gradweave.compiling import compile
 from gradweave.weights import check_model_path, with_weights, write_model
 from isa.errors import UserError
 from isa.machine import Machine
@@ -91,12 +91,12 @@ def train(
     raw = read_model(str(model))
     batch = batch or _fixed_batch(raw) or DEFAULT_BATCH
     options = {"machine": machine, "schedule": schedule, "double_buffer": double_buffer, "batch": batch}
-    program = compile_model(model, loss=loss, optimizer=optimizer, fused_update=fused_update, **options)  # type: ignore[arg-type]
+    program = compile(model, loss=loss, optimizer=optimizer, fused_update=fused_update, **options)  # type: ignore[arg-type]
     x, y = _inputs(program, str(model))
     samples = dataset_from(data, x, y)
     if len(samples.x_train) < batch:
         raise UserError(str(data), f"x_train has {len(samples.x_train)} samples, fewer than a batch of {batch}; give a smaller --batch")
-    forward = compile_model(model, backward=False, **options) if len(samples.x_test) else None  # type: ignore[arg-type]
+    forward = compile(model, backward=False, **options) if len(samples.x_test) else None  # type: ignore[arg-type]
 
     trainer, order = Emulator(program, engine=engine), np.random.default_rng(seed)
     metric = "mse" if y.classes is None else "accuracy"

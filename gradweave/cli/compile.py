@@ -8,6 +8,7 @@ import click
 from compiler.driver import lower, lower_to_systolic, training_step
 from compiler.schedule.schedules import SCHEDULES
 from gradweave.cli.options import check_options, compiling, doing, split
+from gradweave.scheduling import resolve
 from isa.asm import disassemble
 from isa.binary import write_program
 from isa.files import write
@@ -36,6 +37,7 @@ def command(model: str, output: str | None, emit: str, dump_ir: str | None, **op
     with doing(f"compiling {Path(model).name}"):
         of_step, of_lowering = split(options)
         step = training_step(model, dump_ir=dump_ir, **of_step)
+        of_lowering["schedule"] = resolve(step, **of_lowering)
         if emit == "ir":
             content: bytes | str = f"{lower_to_systolic(step, **of_lowering)!s}\n"
         else:

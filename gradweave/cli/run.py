@@ -8,6 +8,7 @@ import click
 
 import gradweave
 from emulator.run import Engine
+from emulator.trace import trace_events
 from gradweave.arrays import inputs_from, write_npz
 from gradweave.cli.assembly import load
 from gradweave.cli.options import check_options, compiling, doing, engine, seed
@@ -23,6 +24,7 @@ from isa.files import write
 @click.option("--outputs", metavar="OUT.npz", help="Where to write the results, by name: <output>, grad/<name>, param/<name>.")
 @engine
 @click.option("--json", "json_path", metavar="REPORT.json", help="Where to write the report.")
+@click.option("--trace", metavar="TRACE.json", help="Where to write a trace for ui.perfetto.dev; its microseconds are cycles.")
 @compiling
 @click.pass_context
 def command(
@@ -34,6 +36,7 @@ def command(
     outputs: str | None,
     engine: Engine,
     json_path: str | None,
+    trace: str | None,
     **options: Any,
 ) -> None:
     """Run a binary (.gwb), or compile MODEL with the options of `gradweave compile` and run that; report where the cycles went.
@@ -53,12 +56,14 @@ def command(
             program = gradweave.compile(target, **options)
     values = None if inputs is None else inputs_from(inputs, program)
     with doing(f"running {program.name}"):
-        result = gradweave.run(program, values, seed=seed, engine=engine)
+        result = gradweave.run(program, values, seed=seed, engine=engine, trace=trace is not None)
     report = result.report.to_dict()
     if outputs is not None:
         write_npz(outputs, result.outputs)
     if json_path is not None:
         write(json_path, json.dumps(report, indent=1) + "\n")
+    if trace is not None:
+        write(trace, json.dumps(trace_events(program, result.slices or [])) + "\n")
     show(*report_table(report))
     if "loss" in result.outputs:
         click.echo(f"loss {float(result.outputs['loss']):.6g}")

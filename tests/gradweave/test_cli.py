@@ -64,7 +64,8 @@ def test_dumped_levels_are_read_again_and_lead_to_one_another(cli: Cli, folder: 
 
 
 def test_run_reports_and_writes_outputs(cli: Cli, folder: Path) -> None:
-    result = cli("run", *STEP, "--input-grads", "x", "--seed", "3", "--outputs", "out.npz", "--json", "report.json")
+    files = ("--outputs", "out.npz", "--json", "report.json", "--trace", "trace.json")
+    result = cli("run", *STEP, "--input-grads", "x", "--seed", "3", *files)
     assert result.exit_code == 0
     for shown in ("fc1", "fc2", "dx+dw", "cycles", "loss"):
         assert shown in result.stdout
@@ -79,6 +80,8 @@ def test_run_reports_and_writes_outputs(cli: Cli, folder: Path) -> None:
     report = json.loads((folder / "report.json").read_text())
     assert report.keys() >= FIGURES | {"layers"}
     assert all(layer.keys() >= FIGURES for layer in report["layers"])
+    events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+    assert max(event["ts"] + event["dur"] for event in events if event["ph"] == "X") <= report["cycles"]
     assert report["macs"] == 6 * (5 * 7 + 7 * 3) * 3
     assert report["cycles"] == sum(layer["cycles"] for layer in report["layers"]) >= report["bound_cycles"]
 

@@ -1,0 +1,55 @@
+"""Compiling for users: the compiler's driver, with ``best-sequential`` settled by the machine's own timing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from compiler.driver import TrainingStep, lower, training_step
+from gradweave.scheduling import resolve
+from isa.machine import Machine
+from isa.program import Program
+
+
+def compile(
+    model: str | Path | onnx.ModelProto,
+    *,
+    machine: Machine | None = None,
+    schedule: str = "interleaved",
+    batch: int | None = None,
+    loss: str | None = None,
+    optimizer: str | None = None,
+    double_buffer: bool = True,
+    fused_update: bool = False,
+    input_grads: Sequence[str] = (),
+    backward: bool = True,
+    dump_ir: str | Path | None = None,
+) -> Program:
+    """Compile a model's training step.
+
+    Args:
+        model: path of a ``.onnx`` or ``.onnxtxt`` file, or the model itself.
+        machine: the default is the one of ``programs/machines/32x32.toml``.
+        schedule: a name in ``compiler.schedule.SCHEDULES``.
+        batch: binds the model's symbolic batch size.
+        loss: ``softmax-cross-entropy`` or ``mse``; None: the gradients of the outputs are inputs, ``grad/<output>``.
+        optimizer: ``sgd[:lr=..,momentum=..,weight_decay=..]``; None: no weight is updated.
+        double_buffer: load and drain tiles while others are at work.
+        fused_update: update weights inside the array, where there is an optimizer and the schedule can.
+        input_grads: inputs whose gradients are wanted too.
+        backward: False: the forward pass only.
+        dump_ir: folder to which each level of IR is written, numbered.
+
+    Raises:
+        UserError: the model, the machine or an option cannot be used.
+    """
+    step = training_step(
+        model, batch=batch, loss=loss, optimizer=optimizer, input_grads=input_grads, backward=backward, dump_ir=dump_ir
+    )  # fmt: skip
+    return lower_step(step, machine or Machine(), schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
+
+
+def lower_step(step: TrainingStep, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
+    """The program of a training step under a schedule; raises UserError."""
+    options = {"double_buffer": double_buffer, "fused_update": fused_update}
+    return lower(step, machine, schedule=resolve(step, machine, schedule, **options), **options)
