@@ -9,11 +9,16 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from compiler.dialects.dense import dense, numpy_type
 from compiler.dialects.train import (
     BroadcastOp,
+    ConcatOp,
     ConstantOp,
     MapOp,
+    PlaceOp,
+    PoolGradOp,
+    PoolOp,
     ProductOp,
     ReduceOp,
     ReshapeOp,
+    SliceOp,
     TransposeOp,
     element_of,
     shape_of,
@@ -67,6 +72,29 @@ class Builder:
         axes = [i for i, (n, want) in enumerate(zip(have, aligned, strict=True)) if n != want]
         return self.reshape(self.reduce("sum", g, axes), shape)
 
-    def product(self, axes: str, lhs: SSAValue, rhs: SSAValue, role: str) -> SSAValue:
-        """A matrix product; its role is its own (fwd, dx or dw)."""
-        return self._append(ProductOp(axes, lhs, rhs, self.layer, role))
+    def product(self, axes: str, lhs: SSAValue, rhs: SSAValue, role: str, shape: Sequence[int] | None = None) -> SSAValue:
+        """A matrix product or convolution; its role is its own (fwd, dx or dw).
+
+        ``shape`` of the result has to be given where a dimension of it is an expression of several axes.
+        """
+        return self._append(ProductOp(axes, lhs, rhs, self.layer, role, shape))
+
+    def slice(self, x: SSAValue, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> SSAValue:
+        """In each dimension ``size`` entries from ``start`` on, ``step`` apart."""
+        return self._append(SliceOp(x, starts, sizes, steps, self.layer, self.role))
+
+    def place(self, x: SSAValue, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int], value: float = 0.0) -> SSAValue:
+        """A tensor full of ``value`` with ``x`` at ``starts``, its entries ``steps`` apart."""
+        return self._append(PlaceOp(x, starts, steps, shape, value, self.layer, self.role))
+
+    def concat(self, parts: Sequence[SSAValue], axis: int) -> SSAValue:
+        """Tensors one after the other along an axis."""
+        return self._append(ConcatOp(parts, axis, self.layer, self.role))
+
+    def pool(self, fn: str, x: SSAValue, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> SSAValue:
+        """Maximum or sum over sliding windows; all three lists have an entry for each dimension."""
+        return self._append(PoolOp(fn, x, kernel, strides, dilations, self.layer, self.role))
+
+    def pool_grad(self, pool: PoolOp, g: SSAValue) -> SSAValue:
+        """The gradient of a pool's input from that of its result."""
+        return self._append(PoolGradOp(pool, g, self.layer, self.role))

@@ -5,10 +5,12 @@ operand's gradient from the gradient ``g`` of ``y``, or None where no gradient f
 needs.  Gradients of broadcast operands are left in the result's shape: :func:`gradients` sums them back.
 
 Where a function has a kink the rules follow JAX and PyTorch: relu and abs have gradient 0 at 0, leaky_relu 1.  At a tie, max and min
-give the gradient to their first operand, so that a value on the bound of a Clip passes it; equal maxima of a reduction share it evenly.
+give the gradient to their first operand, so that a value on the bound of a Clip passes it; equal maxima of a reduction share it evenly,
+those of a pooling window do not: the first gets it all.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from xdsl.ir import Operation, SSAValue
@@ -16,10 +18,14 @@ from xdsl.ir import Operation, SSAValue
 from compiler.autodiff.builder import Builder
 from compiler.dialects.dense import to_array
 from compiler.dialects.train import (
+    ConcatOp,
     ConstantOp,
     MapOp,
+    PlaceOp,
+    PoolOp,
     ProductOp,
     ReduceOp,
+    SliceOp,
     TransposeOp,
     element_of,
     shape_of,
@@ -33,7 +39,7 @@ Rule = Callable[..., Sequence[Gradient | None]]
 def key(op: Operation) -> str:
     """The row of ``RULES`` for an operation, for instance ``map tanh``, ``reduce sum`` or ``product``."""
     name = op.name.removeprefix("train.")
-    return f"{name} {op.fn.data}" if isinstance(op, MapOp | ReduceOp) else name
+    return f"{name} {op.fn.data}" if isinstance(op, MapOp | ReduceOp | PoolOp) else name
 
 
 def gradients(b: Builder, op: Operation) -> list[Gradient | None]:
@@ -97,9 +103,39 @@ def _product(b: Builder, op: Operation, y: SSAValue, x: SSAValue, w: SSAValue) -
     assert isinstance(op, ProductOp)
     of_x, of_w, of_y = op.stored
     return (
-        lambda g: b.product(f"{of_y},{of_w}->{of_x}", g, w, "dx"),
-        lambda g: b.product(f"{of_x},{of_y}->{of_w}", x, g, "dw"),
+        lambda g: b.product(f"{of_y},{of_w}->{of_x}", g, w, "dx", shape_of(x)),
+        lambda g: b.product(f"{of_x},{of_y}->{of_w}", x, g, "dw", shape_of(w)),
     )
+
+
+def _slice(b: Builder, op: Operation, y: SSAValue, x: SSAValue) -> Sequence[Gradient | None]:
+    """What was not taken has gradient 0."""
+    assert isinstance(op, SliceOp)
+    return (lambda g: b.place(g, to_ints(op.starts), to_ints(op.steps), shape_of(x)),)
+
+
+def _place(b: Builder, op: Operation, y: SSAValue, x: SSAValue) -> Sequence[Gradient | None]:
+    assert isinstance(op, PlaceOp)
+    return (lambda g: b.slice(g, to_ints(op.starts), shape_of(x), to_ints(op.steps)),)
+
+
+def _concat(b: Builder, op: Operation, y: SSAValue, *parts: SSAValue) -> Sequence[Gradient | None]:
+    assert isinstance(op, ConcatOp)
+    axis, end, rows = op.axis.value.data, 0, list[Gradient | None]()
+    for part in parts:
+        starts = [end if i == axis else 0 for i in range(len(shape_of(y)))]
+        rows.append(partial(_part, b, starts, shape_of(part)))
+        end += shape_of(part)[axis]
+    return rows
+
+
+def _part(b: Builder, starts: Sequence[int], sizes: Sequence[int], g: SSAValue) -> SSAValue:
+    return b.slice(g, starts, sizes, [1] * len(sizes))
+
+
+def _pool(b: Builder, op: Operation, y: SSAValue, x: SSAValue) -> Sequence[Gradient | None]:
+    assert isinstance(op, PoolOp)
+    return (lambda g: b.pool_grad(op, g),)
 
 
 def _zero(b: Builder, op: Operation, y: SSAValue, *operands: SSAValue) -> Sequence[Gradient | None]:
@@ -158,4 +194,9 @@ RULES: dict[str, Rule] = {
     "transpose": _transpose,
     "broadcast": lambda b, op, y, x: (lambda g: g,),
     "product": _product,
+    "slice": _slice,
+    "place": _place,
+    "concat": _concat,
+    "pool sum": _pool,
+    "pool max": _pool,
 }

@@ -16,7 +16,7 @@ from isa.errors import UserError
 
 @dataclass(frozen=True)
 class Differentiate(ModulePass):
-    """Gradients of every floating-point weight of rank 1 or more, and of the inputs named in ``input-grads``.
+    """Gradients of every floating-point weight of rank 1 or more that is not frozen, and of the inputs named in ``input-grads``.
 
     The gradient of each floating-point output ``y`` comes from outside as the input ``grad/y``; if a loss was added, it alone is
     differentiated.  Each result is an output ``grad/<name>``; zero where the output does not depend on the leaf.
@@ -39,7 +39,7 @@ def _differentiate(graph: GraphOp, input_grads: tuple[str, ...]) -> None:
     targets = {}
     for leaf in leaves:
         trained = leaf.kind.data == "param" and is_float(leaf.result) and shape_of(leaf.result)
-        if trained or leaf.leaf.data in wanted:
+        if (trained and "frozen" not in leaf.attributes) or leaf.leaf.data in wanted:
             targets[leaf.leaf.data] = leaf.result
     found = backward(graph, seeds, list(targets.values()))
     for name, value in targets.items():
