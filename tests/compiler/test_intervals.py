@@ -1,0 +1,136 @@
+"""How long tiles take: the machine's rules, worked out by hand, against what compiled programs take on the emulated machine.
+
+One layer X[b,k], W[k,n] on an R×C array, with DRAM so fast that every transfer takes one cycle and has no latency, and a vector
+unit that takes one cycle for anything.  Results pass through the vector unit, so that they stay in the scratchpad until all is done.
+"""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from ir_text import parse
+from xdsl.context import Context
+
+from compiler.emit import emit_program
+from compiler.transforms import convert_train_to_tile
+from compiler.transforms.allocate_memory import AllocateMemory
+from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
+from emulator import cycles
+from isa.machine import Array, Dram, Machine, Scratchpad, Vector
+
+SHAPES = [(4, 4), (8, 6), (3, 4), (5, 1), (1, 1)]
+"""Rows R and columns C, C ≤ R + 1."""
+WIDE = [(4, 9), (2, 16), (1, 7)]
+TILES = [(1, 1), (3, 1), (1, 4), (2, 3)]
+"""Tiles along k, along n."""
+
+LAYER = """builtin.module {{ train.graph @layer {{
+  %x = train.leaf "input" "x" : {x}
+  %w = train.leaf "param" "w" : {w}
+  %dy = train.leaf "input" "grad/y" : {y}
+  {products}
+}} }}"""
+FWD = """%y = train.product "bk,kn->bn"(%x, %w) layer "fc" role "fwd" : ({x}, {w}) -> {y}
+  %out = train.map "neg"(%y) layer "fc" role "fwd" : ({y}) -> {y}
+  train.output "output" "out" %out : {y}"""
+DX = """%dx = train.product "bn,kn->bk"(%dy, %w) layer "fc" role "dx" : ({y}, {w}) -> {x}
+  %out = train.map "neg"(%dx) layer "fc" role "grad" : ({x}) -> {x}
+  train.output "grad" "out" %out : {x}"""
+DW = """%dw = train.product "bk,bn->kn"(%x, %dy) layer "fc" role "dw" : ({x}, {y}) -> {w}
+  train.output "grad" "grad/w" %dw : {w}"""
+
+
+def taken(products: list[str], schedule: str, array: tuple[int, int], b: int, k: int, n: int, *, double_buffer: bool) -> int:
+    """Cycles of a program of these products alone."""
+    machine = Machine(
+        array=Array(rows=array[0], cols=array[1]),
+        scratchpad=Scratchpad(bytes=1 << 24),
+        dram=Dram(bytes_per_cycle=1e9, latency=0),
+        vector=Vector(lanes=1 << 40, latency=0),
+    )
+    types = {name: f"tensor<{rows}x{cols}xf32>" for name, rows, cols in (("x", b, k), ("w", k, n), ("y", b, n))}
+    module = parse(LAYER.format(products="\n".join(products).format(**types), **types))
+    convert_train_to_tile.lower(module, machine, schedule, double_buffer=double_buffer, fused_update=False)
+    AllocateMemory().apply(Context(), module)
+    ConvertTileToSystolic().apply(Context(), module)
+    return cycles(emit_program(module, {"w": np.zeros((k, n))}))
+
+
+def fill_and_drain(rows: int, cols: int) -> int:
+    """What an interleaved nest takes beyond its beats.
+
+    Fill: dY and X come in (2 cycles), the first tile of W comes in and its token is seen (2), and is shifted into the array (R).
+    Drain, after the last beat was issued: the gradient may be taken out (R), the last element has left (R+C−1) and its token is
+    seen (1 later if C = 1), the tile goes to DRAM (1), and so does dX behind it (1).  The last beat itself is one of the beats: −1.
+    """
+    return 4 + rows + rows + max(rows + cols - 1, rows + 1) + 2 - 1
+
+
+@pytest.mark.parametrize(("rows", "cols"), SHAPES)
+@pytest.mark.parametrize(("down", "across"), TILES)
+@pytest.mark.parametrize("ragged", [0, 1])
+def test_interleaved_tiles_follow_each_other(rows: int, cols: int, down: int, across: int, ragged: int) -> None:
+    """Every max(2B, R+1) cycles: 2B beats, or R steps of the weight chain and one for the swap. A partial tile costs as a full one."""
+    k, n = max(down * rows - ragged, 1), max(across * cols - ragged, 1)
+    down, across = -(-k // rows), -(-n // cols)
+    for b in (1, 2, 3, 5, 9):
+        interval = max(2 * b, rows + 1)
+        expected = (down * across - 1) * interval + 2 * b + fill_and_drain(rows, cols)
+        assert taken([DX, DW], "interleaved", (rows, cols), b, k, n, double_buffer=True) == expected, b
+
+
+@pytest.mark.parametrize(("rows", "cols"), WIDE)
+@pytest.mark.parametrize("tiles", [1, 3, 5, 9])
+def test_in_wide_arrays_two_slots_a_ring_bind(rows: int, cols: int, tiles: int) -> None:
+    """A slot of a ring comes back R+C−1 cycles after its transfer began, plus one for DRAM and one for the token: two tiles take that."""
+    for b in (1, 2, cols):
+        pair = max(2 * max(2 * b, rows + 1), rows + cols + 1)
+        expected = tiles // 2 * pair + 2 * b + fill_and_drain(rows, cols)
+        assert taken([DX, DW], "interleaved", (rows, cols), b, tiles * rows, cols, double_buffer=True) == expected, b
+
+
+@pytest.mark.parametrize(("rows", "cols"), [shape for shape in (*SHAPES, *WIDE) if shape[0] > 1])
+@pytest.mark.parametrize(("down", "across"), TILES)
+def test_without_double_buffering_folds_never_overlap(rows: int, cols: int, down: int, across: int) -> None:
+    """2R+C+B−2 cycles each: R steps of the weight chain, B beats, R+C−2 until the last element is done; as in SCALE-Sim's model.
+
+    Output-stationary folds take as long: their R steps are those of the gradient chain, behind the beats.  (SCALE-Sim lets that
+    drain overlap with the next fold, R+C+B−2.)  Beyond the folds: loads, token, vector unit and store.
+    """
+    for b, k, n in product((1, 2, 7), (down * rows,), (across * cols,)):
+        folds = down * across * (2 * rows + cols + b - 2)
+        shape = ((rows, cols), b, k, n)
+        assert taken([FWD], "sequential", *shape, double_buffer=False) == folds + 6
+        assert taken([DX], "sequential", *shape, double_buffer=False) == folds + 6
+        if cols > 1:
+            assert taken([DW], "sequential", *shape, double_buffer=False) == folds + 4
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k", "rows", "cols", "scalesim"),
+    [
+        (1, 8, 8, 8, 8, 23),
+        (1, 8, 8, 32, 32, 95),
+        (1, 8, 8, 128, 128, 383),
+        (7, 13, 29, 8, 8, 232),
+        (7, 13, 29, 32, 32, 101),
+        (7, 13, 29, 128, 128, 389),
+        (64, 64, 64, 8, 8, 5504),
+        (64, 64, 64, 32, 32, 632),
+        (64, 64, 64, 128, 128, 446),
+        (13, 512, 128, 8, 8, 35840),
+        (13, 512, 128, 32, 32, 6848),
+        (13, 512, 128, 128, 128, 1580),
+        (128, 512, 13, 8, 8, 19200),
+        (128, 512, 13, 32, 32, 3552),
+        (128, 512, 13, 128, 128, 2040),
+        (197, 197, 64, 8, 8, 43800),
+        (197, 197, 64, 32, 32, 4074),
+        (197, 197, 64, 128, 128, 1158),
+        (128, 256, 784, 32, 32, 44400),
+        (128, 256, 784, 128, 128, 7140),
+    ],
+)
+def test_weight_stationary_folds_take_what_scalesim_counts(m: int, n: int, k: int, rows: int, cols: int, scalesim: int) -> None:
+    """C[m,n] = A[m,k]·B[k,n], weight-stationary: cycles measured with SCALE-Sim 3.0.0, memories large enough never to stall."""
+    assert taken([FWD], "sequential", (rows, cols), m, k, n, double_buffer=False) == scalesim + 6
