@@ -3,16 +3,17 @@
 Written from the definitions of the primitives alone; it shares no code with the emulator.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, IntegerType, ModuleOp
+from xdsl.dialects.builtin import ArrayAttr, BFloat16Type, Float16Type, IntegerAttr, IntegerType, ModuleOp
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import train
 from compiler.dialects.dense import Array, numpy_type, to_array
 from compiler.dialects.train import element_of, shape_of, to_ints
+from compiler.interpret_windows import Window, pool, pool_grad, product
 
 
 def _sigmoid(a: Array) -> Array:
@@ -104,10 +105,31 @@ def _execute(op: Operation, inputs: list[Array], leaves: Mapping[str, Array]) ->
         case train.BroadcastOp():
             return [np.broadcast_to(inputs[0], shape_of(op.result))]
         case train.ProductOp():
-            return [np.einsum(op.axes.data, *inputs)]
+            return [product(op.stored, op.sizes, inputs[0], inputs[1], shape_of(op.result))]
+        case train.SliceOp():
+            return [inputs[0][_region(op.starts, op.steps, shape_of(op.result))]]
+        case train.PlaceOp():
+            whole = np.full(shape_of(op.result), op.value.value.data, inputs[0].dtype)
+            whole[_region(op.starts, op.steps, inputs[0].shape)] = inputs[0]
+            return [whole]
+        case train.ConcatOp():
+            return [np.concatenate(inputs, op.axis.value.data)]
+        case train.PoolOp():
+            return [pool(op.fn.data, inputs[0], _window(op))]
+        case train.PoolGradOp():
+            return [pool_grad(op.fn.data, inputs, _window(op), shape_of(op.result))]
         case train.UpdateOp():
             return _update(op, *inputs)
     raise AssertionError(f"{op.name} is no primitive of the train level")
+
+
+def _region(starts: ArrayAttr[IntegerAttr], steps: ArrayAttr[IntegerAttr], sizes: Sequence[int]) -> tuple[slice, ...]:
+    """``size`` entries from ``start`` on, ``step`` apart, in each dimension."""
+    return tuple(slice(s, s + by * n, by) for s, by, n in zip(to_ints(starts), to_ints(steps), sizes, strict=True))
+
+
+def _window(op: train.PoolOp | train.PoolGradOp) -> Window:
+    return Window(to_ints(op.kernel), to_ints(op.strides), to_ints(op.dilations))
 
 
 def _update(op: train.UpdateOp, weight: Array, gradient: Array, *velocity: Array) -> list[Array]:

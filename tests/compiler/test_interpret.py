@@ -1,6 +1,7 @@
 """The float64 interpreter of the train level: each primitive against values worked out by hand or by another library."""
 
 import math
+from collections.abc import Callable
 
 import ml_dtypes
 import numpy as np
@@ -112,6 +113,99 @@ def test_products(axes: str, role: str, lhs: tuple[int, ...], rhs: tuple[int, ..
     x, w = draw.standard_normal(lhs), draw.standard_normal(rhs)
     expected = {"fwd": lambda: x @ w.T, "dx": lambda: x @ w.T, "dw": lambda: x.swapaxes(1, 2) @ w}[role]()
     np.testing.assert_allclose(interpret_train(graph, {"x": x, "w": w})["y"], expected, rtol=1e-13)
+
+
+def conv(x: np.ndarray, w: np.ndarray, stride: int = 1, dilation: int = 1, groups: int = 1) -> np.ndarray:
+    """Convolution of x[b,c,y,x] with w[n,c/groups,r,s] by its definition, one output at a time."""
+    depth, filters = w.shape[1], w.shape[0] // groups
+    sizes = [(size - dilation * (k - 1) - 1) // stride + 1 for size, k in zip(x.shape[2:], w.shape[2:], strict=True)]
+    out = np.zeros((x.shape[0], w.shape[0], *sizes))
+    for b, n, y, c in np.ndindex(out.shape):
+        for k, r, s in np.ndindex(w.shape[1:]):
+            out[b, n, y, c] += x[b, n // filters * depth + k, stride * y + dilation * r, stride * c + dilation * s] * w[n, k, r, s]
+    return out
+
+
+@pytest.mark.parametrize(
+    ("x_axes", "w_axes", "y_axes", "shapes", "how"),
+    [
+        ("bk(y+r)(x+s)", "nkrs", "bnyx", ((2, 3, 5, 4), (4, 3, 2, 3)), (1, 1, 1)),
+        ("bk(2y+r)(2x+s)", "nkrs", "bnyx", ((1, 2, 8, 6), (3, 2, 3, 2)), (2, 1, 1)),
+        ("bk(y+r)(x+s)", "nkrs", "bnyx", ((1, 2, 3, 3), (3, 2, 3, 2)), (1, 1, 1)),
+        ("bk(y+3r)(x+3s)", "nkrs", "bnyx", ((2, 1, 8, 9), (2, 1, 3, 2)), (1, 3, 1)),
+        ("b(3g+k)(2y+r)(2x+s)", "(2g+n)krs", "b(2g+n)yx", ((2, 6, 5, 4), (4, 3, 2, 2)), (2, 1, 2)),
+        ("b(g+k)(y+r)(x+s)", "(g+n)krs", "b(g+n)yx", ((2, 3, 5, 4), (3, 1, 2, 2)), (1, 1, 3)),
+    ],
+)  # fmt: skip
+def test_convolutions(x_axes: str, w_axes: str, y_axes: str, shapes: tuple[tuple[int, ...], ...], how: tuple[int, int, int]) -> None:
+    """The three products of a convolution: Y by its definition, dX and dW by the adjoint, <dY, conv(X, W)> varied in each entry."""
+    draw = np.random.default_rng(0)
+    x, w = (draw.standard_normal(shape) for shape in shapes)
+    y = conv(x, w, *how)
+    g = draw.standard_normal(y.shape)
+    sizes = {"X": x.shape, "W": w.shape, "Y": y.shape}
+    values = {"X": x, "W": w, "dY": g}
+    axes = {"X": x_axes, "W": w_axes, "Y": y_axes}
+
+    def product(role: str, lhs: str, rhs: str, out: str) -> np.ndarray:
+        text = f"{axes[lhs[-1]]},{axes[rhs[-1]]}->{axes[out]}"
+        kinds = ["tensor<" + "x".join(map(str, sizes[name[-1]])) + "xf32>" for name in (lhs, rhs, out)]
+        graph = module(f"""
+          %a = train.leaf "input" "a" : {kinds[0]}
+          %b = train.leaf "input" "b" : {kinds[1]}
+          %y = train.product "{text}" (%a, %b) layer "l" role "{role}" : ({kinds[0]}, {kinds[1]}) -> {kinds[2]}
+          train.output "output" "y" %y : {kinds[2]}""")
+        return interpret_train(graph, {"a": values[lhs], "b": values[rhs]})["y"]
+
+    def adjoint(shape: tuple[int, ...], value: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        units = np.eye(math.prod(shape)).reshape(-1, *shape)
+        return np.array([np.sum(g * value(unit)) for unit in units]).reshape(shape)
+
+    np.testing.assert_allclose(product("fwd", "X", "W", "Y"), y, rtol=1e-12, atol=1e-12)
+    dx = product("dx", "dY", "W", "X")
+    np.testing.assert_allclose(dx, adjoint(x.shape, lambda unit: conv(unit, w, *how)), rtol=1e-12, atol=1e-12)
+    dw = product("dw", "X", "dY", "W")
+    np.testing.assert_allclose(dw, adjoint(w.shape, lambda unit: conv(x, unit, *how)), rtol=1e-12, atol=1e-12)
+
+
+def test_slice_place_and_concat() -> None:
+    graph = module("""
+      %x = train.leaf "input" "x" : tensor<2x5xf32>
+      %s = train.slice %x from [1 : i64, 1 : i64] by [1 : i64, 3 : i64] layer "l" role "fwd" : (tensor<2x5xf32>) -> tensor<1x2xf32>
+      %p = train.place %s at [1 : i64, 0 : i64] by [1 : i64, 2 : i64] in -1.0 layer "l" role "fwd"
+        : (tensor<1x2xf32>) -> tensor<2x4xf32>
+      %c = train.concat(%x, %p) axis 1 layer "l" role "fwd" : (tensor<2x5xf32>, tensor<2x4xf32>) -> tensor<2x9xf32>
+      train.output "output" "s" %s : tensor<1x2xf32>
+      train.output "output" "p" %p : tensor<2x4xf32>
+      train.output "output" "c" %c : tensor<2x9xf32>""")
+    found = interpret_train(graph, {"x": np.arange(10.0).reshape(2, 5)})
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "s": [[6, 9]],
+        "p": [[-1, -1, -1, -1], [6, -1, 9, -1]],
+        "c": [[0, 1, 2, 3, 4, -1, -1, -1, -1], [5, 6, 7, 8, 9, 6, -1, 9, -1]],
+    }
+
+
+def test_pooling() -> None:
+    """Windows of 2 entries 2 apart that slide by 1 over a row, each entry of the result's gradient a power of ten."""
+    how = 'kernel [1 : i64, 2 : i64] strides [1 : i64, 1 : i64] dilations [1 : i64, 2 : i64] layer "l" role'
+    graph = module(f"""
+      %x = train.leaf "input" "x" : tensor<1x5xf32>
+      %g = train.leaf "input" "g" : tensor<1x3xf32>
+      %m = train.pool "max" %x {how} "fwd" : (tensor<1x5xf32>) -> tensor<1x3xf32>
+      %s = train.pool "sum" %x {how} "fwd" : (tensor<1x5xf32>) -> tensor<1x3xf32>
+      %dm = train.pool_grad "max" (%x, %m, %g) {how} "grad" : (tensor<1x5xf32>, tensor<1x3xf32>, tensor<1x3xf32>) -> tensor<1x5xf32>
+      %ds = train.pool_grad "sum" (%g) {how} "grad" : (tensor<1x3xf32>) -> tensor<1x5xf32>
+      train.output "output" "m" %m : tensor<1x3xf32>
+      train.output "output" "s" %s : tensor<1x3xf32>
+      train.output "grad" "dm" %dm : tensor<1x5xf32>
+      train.output "grad" "ds" %ds : tensor<1x5xf32>""")
+    found = interpret_train(graph, {"x": np.array([[3.0, 2, 3, 1, 3]]), "g": np.array([[1.0, 10, 100]])})
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "m": [[3, 2, 3]], "s": [[6, 3, 6]],
+        "dm": [[1, 10, 100, 0, 0]],  # of two equal entries the first gets it
+        "ds": [[1, 10, 101, 10, 100]],
+    }  # fmt: skip
 
 
 def test_update() -> None:
