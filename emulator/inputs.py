@@ -58,7 +58,11 @@ def _fault(symbol: Symbol, value: Array) -> str | None:
         return f"has shape {list(value.shape)}, expected {list(symbol.shape)}"
     floats = value.dtype.kind == "f" or value.dtype == ml_dtypes.bfloat16
     if symbol.dtype.is_float:
-        return None if floats else f"is {value.dtype}, expected floating point ({symbol.dtype.name})"
+        if not floats:
+            return f"is {value.dtype}, expected floating point ({symbol.dtype.name})"
+        with np.errstate(over="ignore"):
+            lost = np.isfinite(value) & ~np.isfinite(value.astype(symbol.dtype.numpy))
+        return f"has values too large for {symbol.dtype.name}, such as {value[lost][0]:g}" if lost.any() else None
     if value.dtype.kind not in "iu":
         return f"is {value.dtype}, expected integers"
     if symbol.classes is None:

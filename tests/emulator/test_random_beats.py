@@ -9,7 +9,7 @@ from emulator import Emulator
 from isa.program import Program
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(program=beat_programs(), seed=st.integers(0, 1000))
 def test_engines_agree_exactly(program: Program, seed: int) -> None:
     data = np.random.default_rng(seed).integers(-(2**31), 2**31, GRADIENTS // 4).astype(np.int32)

@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from layer_programs import KINDS, Plan, Product
 
 from emulator import Emulator, draw_inputs
+from emulator.fast import FastEngine
+from emulator.memory import Memory
+from emulator.report import report
 from isa.check import check
 from isa.dtypes import DType
+from isa.stream import Space
 
 SIZES = st.integers(1, 13)
 
@@ -54,7 +58,7 @@ def agree(plan: Plan, outputs: dict[str, Any], inputs: dict[str, Any]) -> None:
         assert np.all(error <= bound), f"{name}: off by {error.max()}"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(plan=plans(), seed=st.integers(0, 1000))
 def test_engines_agree_with_each_other_and_with_numpy(plan: Plan, seed: int) -> None:
     program = layer_programs.build(plan)
@@ -66,3 +70,11 @@ def test_engines_agree_with_each_other_and_with_numpy(plan: Plan, seed: int) -> 
     agree(plan, stepped.outputs, inputs)
     assert fast.report.whole.macs == layer_programs.macs(plan)
     assert tuple(fast.report.whole.dram) == layer_programs.dram_bytes(plan)
+
+
+@settings(max_examples=25, deadline=None)
+@given(plan=plans())
+def test_without_values_the_time_and_the_counts_are_the_same(plan: Plan) -> None:
+    program = layer_programs.build(plan)
+    counted = FastEngine(program, values=False).run(Memory(Space.dram, 0))
+    assert report(program, counted).to_dict() == Emulator(program).run(draw_inputs(program, 0)).report.to_dict()

@@ -89,6 +89,7 @@ def test_all_that_is_wrong_with_the_inputs_is_listed() -> None:
         ("x", np.zeros(3, np.int64), "is int64, expected floating point"),
         ("x", np.array(["a", "b", "c"]), "expected floating point"),
         ("x", np.zeros(3, complex), "expected floating point"),
+        ("x", np.array([0, 1e39, np.inf]), r"has values too large for f32, such as 1e\+39"),
         ("labels", np.zeros(5), "is float64, expected integers"),
         ("labels", np.array([0, 0, 0, 0, -1]), "has values from -1 to 0"),
         ("labels", np.array([0, 0, 0, 0, 2**40]), "expected 0 to 2"),
