@@ -52,7 +52,22 @@ CASES: dict[str, tuple[Build, Sequence[tuple[tuple[int, ...], str]]]] = {
     "transpose": (lambda b, x: b.transpose(x, [2, 0, 1]), [((3, 4, 2), ANY)]),
     "broadcast": (lambda b, x: b.broadcast(x, [2, 3, 4]), [((3, 1), ANY)]),
     "product": (lambda b, x, w: b.product("gkb,gnk->gnb", x, w, "fwd"), [((2, 4, 3), ANY), ((2, 5, 4), ANY)]),
+    "slice": (lambda b, x: b.slice(x, [0, 1], [3, 2], [1, 3]), [((3, 6), ANY)]),
+    "place": (lambda b, x: b.place(x, [1, 0], [1, 3], [4, 6], 0.5), [((3, 2), ANY)]),
+    "concat": (lambda b, x, y, z: b.concat([x, y, z], 1), [((2, 3), ANY), ((2, 1), ANY), ((2, 2), ANY)]),
+    "pool sum": (lambda b, x: b.pool("sum", x, [1, 2, 3], [1, 1, 2], [1, 2, 1]), [((2, 4, 6), ANY)]),
+    "pool max": (lambda b, x: b.pool("max", x, [1, 2, 3], [1, 1, 2], [1, 2, 1]), [((2, 4, 6), ANY)]),
 }
+
+CONVOLUTIONS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
+    "convolution": ("bk(y+r)(x+s),nkrs->bnyx", (2, 3, 4, 5), (2, 3, 3, 2), (2, 2, 2, 4)),
+    "strides and dilations": ("bk(2y+r)(x+3s),nkrs->bnyx", (2, 2, 6, 7), (3, 2, 2, 2), (2, 3, 2, 4)),
+    "unused rows of X": ("bk(2y+r)(x+s),nkrs->bnyx", (1, 2, 6, 4), (3, 2, 3, 2), (1, 3, 2, 3)),
+    "groups": ("b(2g+k)(x+s),(3g+n)ks->b(3g+n)x", (2, 4, 5), (6, 2, 2), (2, 6, 4)),
+    "depthwise": ("b(1g+k)(x+s),(1g+n)ks->b(1g+n)x", (2, 4, 5), (4, 1, 2), (2, 4, 4)),
+    "transposed": ("bkyx,knrs->bn(2y+r)(3x+s)", (2, 3, 2, 3), (3, 2, 3, 2), (2, 2, 5, 8)),
+}
+"""Axes, and shapes of X, W and Y."""
 
 
 def test_every_row_has_a_case() -> None:
@@ -97,7 +112,17 @@ def gradients(module: ModuleOp, leaves: Arrays) -> Arrays:
 
 @pytest.mark.parametrize("name", CASES)
 def test_rule(name: str) -> None:
-    build, operands = CASES[name]
+    check_slopes(*CASES[name])
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolution(name: str) -> None:
+    axes, x, w, y = CONVOLUTIONS[name]
+    check_slopes(lambda b, *operands: b.product(axes, *operands, "fwd", y), [(x, ANY), (w, ANY)])
+
+
+def check_slopes(build: Build, operands: Sequence[tuple[tuple[int, ...], str]]) -> None:
+    """Every entry of every gradient is the slope between two points."""
     rng = np.random.default_rng(0)
     module = graph(build, [shape for shape, _ in operands])
     leaves = {f"x{i}": values(kind, shape, rng) for i, (shape, kind) in enumerate(operands)}
@@ -119,6 +144,7 @@ AT_KINKS: dict[str, tuple[Build, list[list[float]], list[list[float]]]] = {
     "max": (lambda b, x, y: b.map("max", x, y), [[0, 1, 2], [1, 1, 1]], [[0, 1, 1], [1, 0, 0]]),
     "min": (lambda b, x, y: b.map("min", x, y), [[0, 1, 2], [1, 1, 1]], [[1, 1, 0], [0, 0, 1]]),
     "reduce max": (lambda b, x: b.broadcast(b.reduce("max", x, [0]), [3]), [[2, 1, 2]], [[1.5, 0, 1.5]]),
+    "pool max": (lambda b, x: b.pool("max", x, [2], [1], [1]), [[0, 1, 1, 0]], [[0, 2, 1, 0]]),
     "square": (lambda b, x: b.map("pow", x, 2.0), [[-1, 0, 3]], [[-2, 0, 6]]),
     "first power": (lambda b, x: b.map("pow", x, 1.0), [[-1, 0, 3]], [[1, 1, 1]]),
     "power 0": (lambda b, x: b.map("pow", x, 0.0), [[-1, 0, 3]], [[0, 0, 0]]),
