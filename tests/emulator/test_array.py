@@ -189,3 +189,23 @@ def test_int8_products_wrap_into_int32(engine: Any) -> None:
     # 0x101 enters the multipliers as 1: their operands are int8.
     result = Emulator(program, engine).run({"in": np.array([2**31 - 1, 0x101], np.int32)})
     assert result.outputs["out"][0] == -(2**31)
+
+
+@ENGINES
+def test_held_ports_keep_what_the_beat_before_brought(engine: Any) -> None:
+    """Also from the last turn of a loop before, and also partial sums as they came in."""
+    rows, cols, batch = 3, 2, 4
+    spad = Spad(X=(batch, rows), dY=(batch, cols), dX=(batch, rows), dW=(rows, cols))
+    x, dy = spad.stream("X", [(rows, 1)], [rows]), spad.stream("dY", [(cols, 1)], [cols])
+    code = {
+        Queue.array: [
+            *loop(batch, make("dw", h=x, v=dy)),
+            make("dw", h=HELD, v=spad.stream("dY", [(cols, 1)])),
+            *loop(batch, make("dx", v=dy, acc=spad.stream("dX", [(rows, 1)], [rows])), make("dw", h=HELD, v=HELD, take=LAST_0)),
+        ],
+        Queue.gchain: [make("drain", dst=spad.stream("dW", [(rows, cols), (cols, 1)]))],
+    }
+    xs, dys, dxs = integers(1, batch, rows), integers(2, batch, cols), integers(3, batch, rows)
+    result = Emulator(spad.program(wide_machine(rows, cols), code), engine).run({**zeros(spad), "X": xs, "dY": dys, "dX": dxs})
+    np.testing.assert_array_equal(result.outputs["dW'"], xs.T @ dys + np.outer(xs[-1], dys[0]) + dxs.T @ dys)
+    assert result.report.whole.macs == rows * cols * (batch + 1 + 2 * batch)
