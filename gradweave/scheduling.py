@@ -22,7 +22,7 @@ def resolve(
         return schedule
     quiet = replace(step, dump_ir=None)
     products = [op for op in step.module.walk() if isinstance(op, ProductOp) and op.role.data != "fwd"]
-    keys = list(dict.fromkeys(key_of(op.role.data, op.sizes) for op in products))
+    keys = list(dict.fromkeys(key_of(op.role.data, op.class_sizes) for op in products))
 
     def measure(trial: Schedule) -> int:
         return cycles(lower(quiet, machine, schedule=trial, double_buffer=double_buffer, fused_update=fused_update))

@@ -1,6 +1,7 @@
 """Operations of the ``train`` dialect that slide over tensors: matrix products and convolutions, and pooling."""
 
 from collections.abc import Sequence
+from math import prod
 
 from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, TensorType
 from xdsl.ir import SSAValue
@@ -66,6 +67,12 @@ class ProductOp(TrainOp):
     def classes(self) -> dict[str, str]:
         """Class (b, k, n or g) of each axis."""
         return classes_of(self.tensors)
+
+    @property
+    def class_sizes(self) -> dict[str, int]:
+        """Extent of each class of axes: the product, as a matrix product, has these sizes."""
+        sizes, classes = self.sizes, self.classes
+        return {name: prod(sizes[axis] for axis in sizes if classes[axis] == name) for name in sorted(set(classes.values()))}
 
     def verify_(self) -> None:
         TrainOp.verify_(self)

@@ -24,8 +24,8 @@ def nbytes(value: SSAValue) -> int:
 
 
 def storage(value: SSAValue) -> SSAValue:
-    """The tensor or buffer behind views."""
-    while isinstance(value.owner, tile.ViewOp):
+    """The tensor or buffer behind views and slices."""
+    while isinstance(value.owner, tile.ViewOp | tile.SliceOp):
         value = value.owner.input
     return value
 

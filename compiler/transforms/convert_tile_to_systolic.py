@@ -18,6 +18,7 @@ from compiler.schedule import tokens
 from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_nests import lower_nest
+from compiler.transforms.systolic_pool import lower_pool, lower_pool_grad
 from compiler.transforms.systolic_vector import lower_copy, lower_map, lower_reduce, lower_sgd, lower_transpose
 from isa.errors import UserError
 from isa.instructions import Queue
@@ -77,6 +78,10 @@ def _piece(context: Context, op: tile.TileOp) -> Piece:
             return lower_reduce(context, op)
         case tile.TransposeOp():
             return lower_transpose(context, op)
+        case tile.PoolOp():
+            return lower_pool(context, op)
+        case tile.PoolGradOp():
+            return lower_pool_grad(context, op)
         case tile.SgdOp():
             return lower_sgd(context, op)
         case _:

@@ -7,7 +7,7 @@ from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile
 from compiler.dialects.systolic import OPS
-from compiler.schedule.mapping import SUMMED
+from compiler.schedule.axes import parse_axes, strides_of
 from compiler.schedule.tokens import Access
 from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
@@ -28,6 +28,8 @@ class _Nest:
         self.context, self.op = context, op
         machine = context.machine
         self.rows, self.cols, self.time = op.rows.data, op.cols.data, op.stream.data
+        loops = [inner for inner in op.walk() if isinstance(inner, tile.ForOp)]
+        self.sizes = {f.axis.data: f.extent.value.data for f in loops}
         self.tile = {self.rows: machine.rows, self.cols: machine.cols}
         self.single = context.slots == 1
         self.stages = [inner for inner in op.walk() if isinstance(inner, tile.StageOp)]
@@ -50,7 +52,7 @@ class _Nest:
         return Piece({queue: ops for queue, ops in code.items() if ops}, list(dict.fromkeys(self.accesses)), self.provenance())
 
     def tile_loops(self) -> list[tile.ForOp]:
-        return [f for f in self.op.walk() if isinstance(f, tile.ForOp) and f.axis.data != self.time]
+        return [f for f in self.op.walk() if isinstance(f, tile.ForOp) and f.axis.data not in self.time]
 
     # -- structure ------------------------------------------------------------------------------------------------
 
@@ -140,10 +142,13 @@ class _Nest:
     # -- tiles through rings ------------------------------------------------------------------------------------------
 
     def tile_dims(self, memory: Memory, axes: str, stack: Stack) -> list[Dim]:
-        """A tile of a whole tensor, dimensions in stored order."""
-        strides = dict(zip(axes, memory.strides, strict=True))
-        extents = dict(zip(axes, memory.shape, strict=True))
-        return [dim_of(axis, extents[axis], self.tile[axis], strides[axis], stack) for axis in axes if axis != "g"]
+        """A tile of a whole tensor, rows of the array and columns in stored order."""
+        strides = strides_of(axes, memory.strides)
+        return [dim_of(axis, self.sizes[axis], self.tile[axis], strides[axis], stack) for axis in self.lanes(axes)]
+
+    def lanes(self, axes: str) -> list[str]:
+        """The axes that lie on the array's rows and columns, in the order in which the tensor has them."""
+        return [axis for terms in parse_axes(axes) for axis, _ in terms if axis in self.tile]
 
     def slot_dims(self, slot: Memory, like: Sequence[Dim]) -> list[Dim]:
         """The same tile packed into a slot."""
@@ -152,7 +157,7 @@ class _Nest:
         return [Dim(outer.count, inner.count * size, outer.limit, outer.level), Dim(inner.count, size, inner.limit, inner.level)]
 
     def moved(self, memory: Memory, axes: str, stack: Stack) -> tuple[int, ...]:
-        return steps(axes, dict(zip(axes, memory.strides, strict=True)), stack)
+        return steps(strides_of(axes, memory.strides), stack)
 
     def slot_stream(self, slot: SSAValue, dims: list[Dim], tag: str, stack: Stack) -> Stream:
         memory = Memory.of(slot)
@@ -160,8 +165,8 @@ class _Nest:
 
     def array_order(self, dims: list[Dim], axes: str) -> list[Dim]:
         """Rows of the array first, then its columns."""
-        plain = axes.replace("g", "")
-        return [dims[plain.index(self.rows)], dims[plain.index(self.cols)]]
+        order = self.lanes(axes)
+        return [dims[order.index(self.rows)], dims[order.index(self.cols)]]
 
     def load(self, src: SSAValue, slot: SSAValue, axes: str, tag: str, ring: str, stack: Stack) -> list[Operation]:
         memory = Memory.of(src)
@@ -228,14 +233,7 @@ class _Nest:
     def stage(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
         """A panel to or from DRAM."""
         tensor, panel, axes, tag = Memory.of(op.tensor), Memory.of(op.panel), op.axes.data, Operand[op.tag.data]
-        strides, extents = dict(zip(axes, tensor.strides, strict=True)), dict(zip(axes, tensor.shape, strict=True))
-        dims = [
-            dim_of(axis, extents[axis], self.tile.get(axis, extents[axis]), strides[axis], stack) for axis in axes if axis != "g"
-        ]
-        own = dict(zip(axes, panel.strides, strict=True))
-        packed = [
-            Dim(d.count, own[a], d.limit, d.level) for d, a in zip(dims, axes.replace("g", ""), strict=True)
-        ]  # fmt: skip
+        dims, packed = self.panel_dims(tensor, axes, stack), self.panel_dims(panel, axes, stack)
         outside = tensor.stream(dims, self.moved(tensor, axes, stack), None, tag)
         inside = panel.stream(packed, (), ring_of(panel, 0, stack), tag)
         queue = Queue.dma_out if op.out else Queue.dma_in
@@ -249,12 +247,28 @@ class _Nest:
             before, after, transfer = "empty", "full", self.make("ld", dst=inside, src=outside)
         return [self.wait(self.panel_semaphore(op, before)), transfer, self.signal(self.panel_semaphore(op, after))]
 
+    def panel_dims(self, memory: Memory, axes: str, stack: Stack) -> list[Dim]:
+        """A panel's dimensions as they lie in the tensor or in the panel; a group is one tile of its dimension."""
+        dims = []
+        panel_shape = [1 + sum(f * (self.part(axis) - 1) for axis, f in terms) for terms in parse_axes(axes)]
+        for terms, extent, stride in zip(parse_axes(axes), panel_shape, memory.strides, strict=True):
+            lane = next((axis for axis, _ in terms if axis in self.tile), None)
+            if lane is None:
+                dims.append(Dim(extent, stride))
+            else:
+                dims.append(dim_of(lane, self.sizes[lane], self.tile[lane], stride, stack))
+        return [dim for dim in dims if dim.count > 1 or dim.limit is not None] or [Dim(1, memory.dtype.size)]
+
+    def part(self, axis: str) -> int:
+        """How much of an axis a panel has."""
+        return 1 if axis == "g" else min(self.sizes[axis], self.tile.get(axis, self.sizes[axis]))
+
     # -- beats ------------------------------------------------------------------------------------------------------------
 
     def beat(self, op: tile.BeatOp, body: Sequence[Operation], stack: Stack) -> list[Operation]:
         beats = [b for b in body if isinstance(b, tile.BeatOp)]
         first, last = beats[0], next((b for b in reversed(beats) if b.kind.data == "dw"), None)
-        turns = tuple(level for level, loop in enumerate(stack) if loop.axis == self.time and loop.step == 1)
+        turns = tuple(level for level, loop in enumerate(stack) if loop.axis in self.time)
         swap = When("first", turns) if op is first and self.resident is not None else NEVER
         take = (When("last", turns) if turns else ALWAYS) if op is last and self.drain is not None and self.update is None else NEVER
         product, kind = op.product.data, op.kind.data
@@ -267,9 +281,11 @@ class _Nest:
         if kind == "dw":
             held = {"h": streams[0], "v": streams[1]} | self.held(op, beats)
             return [self.make("dw", product, **held, swap=swap, take=take)]
-        summed = tuple(level for level, loop in enumerate(stack) if loop.axis == SUMMED[product])
+        zero = NEVER
+        if op.sums is not None:
+            zero = When("first", tuple(level for level, loop in enumerate(stack) if loop.axis in op.sums.data))
         port = "h" if kind == "fwd" else "v"
-        args: dict[str, object] = {port: streams[0], "acc": streams[1], "zero": When("first", summed), "swap": swap}
+        args: dict[str, object] = {port: streams[0], "acc": streams[1], "zero": zero, "swap": swap}
         return [self.make(kind, product, **args)]
 
     def held(self, op: tile.BeatOp, beats: list[tile.BeatOp]) -> dict[str, str]:
@@ -288,15 +304,11 @@ class _Nest:
         """The stream of one port: a lane for each row or column, one row of words a beat."""
         value, axes, tag = operand
         memory = Memory.of(value)
-        strides = dict(zip(axes, memory.strides, strict=True))
-        sizes = {loop.axis: loop.extent for loop in self.axis_loops()}
-        dim = dim_of(lane, sizes[lane], self.tile[lane], strides[lane], stack)
+        strides = strides_of(axes, memory.strides)
+        dim = dim_of(lane, self.sizes[lane], self.tile[lane], strides[lane], stack)
         staged = self.panels.get(storage(value))
         if staged is None:
             return memory.stream([dim], self.moved(memory, axes, stack), None, Operand[tag])
-        # A panel is addressed from its own start: only the streamed axis moves within it.
-        moved = tuple(loop.step * strides[loop.axis] if loop.axis == self.time else 0 for loop in stack)
+        # A panel is addressed from its own start: the loops that choose it do not move within it.
+        moved = [0 if level < len(staged) else move for level, move in enumerate(steps(strides, stack))]
         return memory.stream([dim], moved, ring_of(memory, 0, staged), Operand[tag])
-
-    def axis_loops(self) -> list[Loop]:
-        return [Loop(f.axis.data, f.extent.value.data, f.step.value.data) for f in self.op.walk() if isinstance(f, tile.ForOp)]

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerType
 from xdsl.ir import Attribute, SSAValue
 
 from compiler.dialects import tile
+from compiler.dialects.train import to_ints
 from compiler.schedule.access import row_major
 from compiler.schedule.allocate import align
 from compiler.transforms.allocate_memory import nbytes, storage
@@ -28,6 +29,20 @@ def dtype_of(element: Attribute) -> DType:
             return DType.i8
         case _:
             return DType.i32
+
+
+def _layout(value: SSAValue, size: int) -> tuple[int, tuple[int, ...]]:
+    """Byte offset in the tensor or buffer behind a value, and byte strides."""
+    owner = value.owner
+    if isinstance(owner, tile.SliceOp):
+        offset, strides = _layout(owner.input, size)
+        offset += sum(start * stride for start, stride in zip(to_ints(owner.starts), strides, strict=True))
+        return offset, tuple(step * stride for step, stride in zip(to_ints(owner.steps), strides, strict=True))
+    if isinstance(owner, tile.ViewOp):
+        offset, strides = _layout(owner.input, size)
+        assert strides == row_major(tile.memref_of(owner.input).get_shape(), size), "only side by side words have another shape"
+        return offset, row_major(tile.memref_of(value).get_shape(), size)
+    return 0, row_major(tile.memref_of(value).get_shape(), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,8 @@ class Memory:
     base: int
     dtype: DType
     shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    """Bytes from one entry of each dimension to the next."""
     symbol: str
     slots: int
     slot_bytes: int
@@ -62,25 +79,20 @@ class Memory:
         assert isinstance(owner, tile.TensorOp | tile.BufferOp)
         assert owner.address is not None
         type = tile.memref_of(value)
+        dtype = dtype_of(type.element_type)
+        offset, strides = _layout(value, dtype.size)
         ring = owner.ring.value.data if isinstance(owner, tile.BufferOp) and owner.ring else 1
         space = Space.dram if isinstance(owner, tile.TensorOp) else Space.spad
         return Memory(
-            space, owner.address.value.data, dtype_of(type.element_type), type.get_shape(), owner.symbol.data, ring,
+            space, owner.address.value.data + offset, dtype, type.get_shape(), strides, owner.symbol.data, ring,
             align(nbytes(owner.result)),
         )  # fmt: skip
 
     @property
     def nbytes(self) -> int:
-        """Bytes it takes, all slots of a ring together."""
-        size = self.dtype.size
-        for extent in self.shape:
-            size *= extent
-        return size if self.slots == 1 else self.slots * self.slot_bytes
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Byte strides of its dimensions."""
-        return row_major(self.shape, self.dtype.size)
+        """Bytes from its first to its last, all slots of a ring together."""
+        span = self.dtype.size + sum(stride * (extent - 1) for stride, extent in zip(self.strides, self.shape, strict=True))
+        return span if self.slots == 1 else self.slots * self.slot_bytes
 
     def stream(
         self, dims: Sequence[Dim], strides: Sequence[int] = (), ring: Ring | None = None, operand: Operand = Operand.none
@@ -92,11 +104,8 @@ class Memory:
         return Stream(self.space, self.dtype, base, tuple(dims), trim(strides), ring, operand, self.symbol)
 
     def whole(self) -> Stream:
-        """All words, one after the other."""
-        count = 1
-        for extent in self.shape:
-            count *= extent
-        return self.stream([Dim(count, self.dtype.size)])
+        """All words of a tensor that is no slice, one after the other."""
+        return self.stream([Dim(prod(self.shape), self.dtype.size)])
 
 
 def trim(values: Sequence[int]) -> tuple[int, ...]:
@@ -116,9 +125,9 @@ def dim_of(axis: str, extent: int, tile_size: int, stride: int, stack: Sequence[
     return Dim(extent, stride)
 
 
-def steps(axes: str, axis_strides: dict[str, int], stack: Sequence[Loop]) -> tuple[int, ...]:
+def steps(axis_strides: dict[str, int], stack: Sequence[Loop]) -> tuple[int, ...]:
     """Bytes that each loop moves a stream on by."""
-    return tuple(loop.step * axis_strides[loop.axis] if loop.axis in axes else 0 for loop in stack)
+    return tuple(loop.step * axis_strides.get(loop.axis, 0) for loop in stack)
 
 
 def ring_of(memory: Memory, phase: int, stack: Sequence[Loop]) -> Ring | None:

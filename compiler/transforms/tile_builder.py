@@ -1,14 +1,16 @@
 """Where tensors live while a train graph is turned into tile operations."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from compiler.dialects import tile, train
-from compiler.dialects.train import shape_of
-from compiler.schedule.mapping import Mapping
+from compiler.dialects.train import shape_of, to_ints
+from compiler.schedule.axes import axes_in, shared
+from compiler.schedule.mapping import INTERLEAVED, Mapping
 from compiler.schedule.schedules import Schedule
 from isa.errors import UserError
 from isa.machine import Machine
@@ -68,8 +70,15 @@ class TileBuilder:
         return self._products[self._pair_key(op)]
 
     def mapping(self, op: train.ProductOp) -> Mapping:
-        """The dataflow that the schedule gives to a product."""
-        return self.schedule.mapping(op.role.data, op.sizes, self.machine, double_buffer=self.double_buffer)
+        """The dataflow that the schedule gives to a product.
+
+        Results whose tiles overlap (dX of a convolution: taps meet) cannot stay in the array, which has one accumulator for each: they are
+        computed weight-stationary under every schedule.
+        """
+        mapping = self.schedule.mapping(op.role.data, op.class_sizes, self.machine, double_buffer=self.double_buffer)
+        result = op.stored[2]
+        overlaps = any(shared(result, axis) for axis in axes_in(result))
+        return INTERLEAVED if overlaps and mapping.beat(op.role.data) == "dw" else mapping
 
     def streams_out(self, value: SSAValue) -> bool:
         """Whether a product's result is only wanted in DRAM: a weight's gradient."""
@@ -137,7 +146,28 @@ class TileBuilder:
             copy = self.buffer(name, shape_of(root), train.element_of(root))
             self.add(tile.CopyOp(self.dram[root], copy, layer, product))
             self.spad[root] = copy
+        if shape_of(value) != shape_of(root):
+            self.make_contiguous(root, layer, product)
         return self.view(self.spad[root], shape_of(value))
+
+    def make_contiguous(self, value: SSAValue, layer: str, product: str) -> SSAValue:
+        """The tensor's scratchpad memory; a slice is copied first, since its words do not lie side by side."""
+        root = self.root(value)
+        memory = self.spad[root]
+        if isinstance(memory.owner, tile.SliceOp):
+            self.spad[root] = self.buffer(f"{layer}.slice", shape_of(root), train.element_of(root))
+            self.add(tile.MapOp("copy", [memory], self.spad[root], layer, product))
+        return self.spad[root]
+
+    def part(self, memory: SSAValue, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> SSAValue:
+        """A slice of a tensor, in place."""
+        op = tile.SliceOp(memory, starts, sizes, steps)
+        self.add(op)
+        return op.result
+
+    def fill(self, memory: SSAValue, value: float, layer: str, product: str) -> None:
+        """Every word becomes the value."""
+        self.add(tile.MapOp("copy", [], memory, layer, product, value, [0]))
 
     def view(self, memory: SSAValue, shape: tuple[int, ...]) -> SSAValue:
         if tile.memref_of(memory).get_shape() == tuple(shape):
@@ -168,14 +198,60 @@ class TileBuilder:
                 self.produced(op.result)
             case train.TransposeOp():
                 source, out = self._unary(op.input, op.result, op, "transpose")
-                self.add(tile.TransposeOp(source, train.to_ints(op.perm), out, op.layer.data, VECTOR[op.role.data]))
+                self.add(tile.TransposeOp(source, to_ints(op.perm), out, op.layer.data, VECTOR[op.role.data]))
                 self.produced(op.result)
             case train.BroadcastOp():
                 source, out = self._unary(op.input, op.result, op, "broadcast")
                 self.add(tile.MapOp("copy", [source], out, op.layer.data, VECTOR[op.role.data]))
                 self.produced(op.result)
+            case train.SliceOp() | train.PlaceOp() | train.ConcatOp():
+                self.rearrange(op)
+                self.produced(op.result)
+            case train.PoolOp() | train.PoolGradOp():
+                self.pool(op)
+                self.produced(op.result)
             case _:
                 raise UserError(op.name, "convert-train-to-tile does not know this operation")
+
+    def rearrange(self, op: train.SliceOp | train.PlaceOp | train.ConcatOp) -> None:
+        """A slice moves nothing; placing and concatenating copy into slices of the result."""
+        layer, product = op.layer.data, VECTOR[op.role.data]
+        shape = shape_of(op.result)
+        match op:
+            case train.SliceOp():
+                source = self.in_spad(op.input, layer, product)
+                self.spad[op.result] = self.part(source, to_ints(op.starts), shape, to_ints(op.steps))
+            case train.PlaceOp():
+                source = self.in_spad(op.input, layer, product)
+                out = self.result(op.result, f"{layer}.padded")
+                if shape_of(op.input) != shape:
+                    self.fill(out, op.value.value.data, layer, product)
+                inner = self.part(out, to_ints(op.starts), shape_of(op.input), to_ints(op.steps))
+                self.add(tile.MapOp("copy", [source], inner, layer, product))
+            case train.ConcatOp():
+                axis, at = op.axis.value.data, 0
+                sources = [self.in_spad(value, layer, product) for value in op.inputs]
+                out = self.result(op.result, f"{layer}.concat")
+                for value, source in zip(op.inputs, sources, strict=True):
+                    starts = [at if i == axis else 0 for i in range(len(shape))]
+                    inner = self.part(out, starts, shape_of(value), [1] * len(shape))
+                    self.add(tile.MapOp("copy", [source], inner, layer, product))
+                    at += shape_of(value)[axis]
+
+    def pool(self, op: train.PoolOp | train.PoolGradOp) -> None:
+        """Pooling and its gradient, tap by tap."""
+        layer, product = op.layer.data, VECTOR[op.role.data]
+        if isinstance(op, train.PoolOp):
+            source = self.in_spad(op.input, layer, product)
+            self.add(tile.PoolOp(op, source, self.result(op.result, f"{layer}.pool"), product))
+            return
+        ins = [self.in_spad(value, layer, product) for value in op.inputs]
+        if op.fn.data == "max":
+            grad = op.inputs[-1]
+            ins += [self.buffer(f"{layer}.{name}", shape_of(grad), train.element_of(grad)) for name in ("left", "chosen")]
+        out = self.result(op.result, f"{layer}.dX")
+        self.fill(out, 0.0, layer, product)
+        self.add(tile.PoolGradOp(op, ins, out, product))
 
     def _unary(self, source: SSAValue, result: SSAValue, op: train.TrainOp, what: str) -> tuple[SSAValue, SSAValue]:
         read = self.in_spad(source, op.layer.data, VECTOR[op.role.data])
@@ -234,7 +310,8 @@ class TileBuilder:
         outside = isinstance(owner, train.LeafOp | train.ConstantOp)
         if outside or root not in self.dram:
             layer, product = (target, "vector") if not isinstance(owner, train.TrainOp) else (owner.layer.data, VECTOR[owner.role.data])
-            source = self.in_spad(op.input, layer, product)
+            self.in_spad(op.input, layer, product)
+            source = self.view(self.make_contiguous(op.input, layer, product), shape_of(op.input))
             home = self.tensor("scratch", target, op.input, home=not outside)
             self.add(tile.CopyOp(source, home, layer, product))
             self.publish(target, home)

@@ -1,0 +1,52 @@
+"""What the operations of the ``tile`` dialect share: tensors in memories."""
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import (
+    IntegerAttr,
+    MemRefType,
+    StringAttr,
+    i64,
+)
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    prop_def,
+)
+from xdsl.utils.exceptions import VerifyException
+
+MemRef = MemRefType[Attribute]
+DRAM, SPAD = StringAttr("dram"), StringAttr("spad")
+
+
+def memref(shape: Sequence[int], element: Attribute, space: StringAttr) -> MemRef:
+    """Type of a tensor in a memory."""
+    return MemRefType(element, shape, memory_space=space)
+
+
+def memref_of(value: SSAValue) -> MemRef:
+    """Type of a memory value."""
+    assert isinstance(value.type, MemRefType)
+    return value.type
+
+
+def in_dram(value: SSAValue) -> bool:
+    """Whether the value lies in DRAM rather than in the scratchpad."""
+    return memref_of(value).memory_space == DRAM
+
+
+def optional_int(value: int | None) -> IntegerAttr | None:
+    return None if value is None else IntegerAttr(value, i64)
+
+
+def verify_space(op: Operation, value: SSAValue, space: StringAttr) -> None:
+    if memref_of(value).memory_space != space:
+        raise VerifyException(f"{op.name}: expected a tensor in {space.data}")
+
+
+class TileOp(IRDLOperation):
+    """What an operation that does work says about where it comes from."""
+
+    layer = prop_def(StringAttr)
+    product = prop_def(StringAttr)
+    """fwd, dx, dw, dx+dw, update, vector."""

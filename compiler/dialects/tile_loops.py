@@ -1,0 +1,209 @@
+"""Operations of the ``tile`` dialect on the array: loop nests around beats."""
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import (
+    I64,
+    Float64Type,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    UnitAttr,
+    f64,
+    i64,
+)
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    region_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.traits import NoTerminator
+from xdsl.utils.exceptions import VerifyException
+
+from compiler.dialects.tile_base import SPAD, MemRef, TileOp, in_dram, memref_of, verify_space
+from compiler.schedule.axes import parse_axes
+from isa.stream import Operand
+
+BEATS = ("fwd", "dx", "dw")
+
+
+@irdl_op_definition
+class NestOp(TileOp):
+    """A loop nest around beats. ``rows``, ``cols``: the axes whose tiles lie on the array's rows and columns; ``stream``: those of time."""
+
+    name = "tile.nest"
+    rows = prop_def(StringAttr)
+    cols = prop_def(StringAttr)
+    stream = prop_def(StringAttr)
+    macs = prop_def(IntegerAttr[I64])
+    """MACs of the products computed."""
+    body = region_def("single_block")
+    traits = traits_def(NoTerminator())
+    assembly_format = (
+        "`rows` $rows `cols` $cols `stream` $stream `layer` $layer `product` $product `macs` $macs $body attr-dict"
+    )
+
+    def __init__(self, rows: str, cols: str, stream: str, layer: str, product: str, macs: int, body: Sequence[Operation]) -> None:
+        super().__init__(
+            properties={
+                "rows": StringAttr(rows), "cols": StringAttr(cols), "stream": StringAttr(stream), "layer": StringAttr(layer),
+                "product": StringAttr(product), "macs": IntegerAttr(macs, i64),
+            },
+            regions=[Region(Block(list(body)))],
+        )  # fmt: skip
+
+
+@irdl_op_definition
+class ForOp(IRDLOperation):
+    """Walk ``axis`` over ``extent`` in steps of ``step``; the last step may be ragged."""
+
+    name = "tile.for"
+    axis = prop_def(StringAttr)
+    extent = prop_def(IntegerAttr[I64])
+    step = prop_def(IntegerAttr[I64])
+    body = region_def("single_block")
+    traits = traits_def(NoTerminator())
+    assembly_format = "$axis `to` $extent `step` $step $body attr-dict"
+
+    def __init__(self, axis: str, extent: int, step: int, body: Sequence[Operation]) -> None:
+        super().__init__(
+            properties={"axis": StringAttr(axis), "extent": IntegerAttr(extent, i64), "step": IntegerAttr(step, i64)},
+            regions=[Region(Block(list(body)))],
+        )
+
+
+class _Axes(IRDLOperation):
+    """An operand with the names of its axes as stored."""
+
+    def verify_axes(self, axes: StringAttr, value: SSAValue) -> None:
+        if len(parse_axes(axes.data)) != len(memref_of(value).get_shape()):
+            raise VerifyException(f"{self.name}: axes {axes.data!r} do not fit {memref_of(value)}")
+
+
+@irdl_op_definition
+class ResidentOp(_Axes):
+    """Make a tile the array's stationary operand; from DRAM it comes through ``slot``."""
+
+    name = "tile.resident"
+    src = operand_def(MemRef)
+    slot = var_operand_def(MemRef)
+    axes = prop_def(StringAttr)
+    tag = prop_def(StringAttr)
+    assembly_format = "$src $axes `as` $tag (`through` $slot^)? attr-dict `:` type($src) (`,` type($slot)^)?"
+
+    def __init__(self, src: SSAValue, axes: str, tag: str, slot: SSAValue | None) -> None:
+        super().__init__(
+            operands=[src, [] if slot is None else [slot]], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
+        )
+
+    def verify_(self) -> None:
+        self.verify_axes(self.axes, self.src)
+        if in_dram(self.src) != bool(self.slot):
+            raise VerifyException("a tile from DRAM, and only that, goes through a slot")
+
+
+@irdl_op_definition
+class DrainOp(_Axes):
+    """Take the accumulators, or after a ``tile.update`` the weights, out of the array; to DRAM through ``slot``."""
+
+    name = "tile.drain"
+    dst = operand_def(MemRef)
+    slot = var_operand_def(MemRef)
+    axes = prop_def(StringAttr)
+    tag = prop_def(StringAttr)
+    assembly_format = "$dst $axes `as` $tag (`through` $slot^)? attr-dict `:` type($dst) (`,` type($slot)^)?"
+
+    def __init__(self, dst: SSAValue, axes: str, tag: str, slot: SSAValue | None) -> None:
+        super().__init__(
+            operands=[dst, [] if slot is None else [slot]], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
+        )
+
+    def verify_(self) -> None:
+        self.verify_axes(self.axes, self.dst)
+        if in_dram(self.dst) != bool(self.slot):
+            raise VerifyException("a tile for DRAM, and only that, goes through a slot")
+
+
+@irdl_op_definition
+class StageOp(_Axes):
+    """Bring a panel (all of the streamed axis, one tile of the other) from DRAM into a ring, or with ``out`` take it back."""
+
+    name = "tile.stage"
+    tensor = operand_def(MemRef)
+    panel = operand_def(MemRef)
+    axes = prop_def(StringAttr)
+    tag = prop_def(StringAttr)
+    out = opt_prop_def(UnitAttr)
+    assembly_format = "(`out` $out^)? $tensor $axes `as` $tag `panel` $panel attr-dict `:` type($tensor) `,` type($panel)"
+
+    def __init__(self, tensor: SSAValue, axes: str, tag: str, panel: SSAValue, *, out: bool = False) -> None:
+        super().__init__(
+            operands=[tensor, panel],
+            properties={"axes": StringAttr(axes), "tag": StringAttr(tag), "out": UnitAttr() if out else None},
+        )
+
+    def verify_(self) -> None:
+        self.verify_axes(self.axes, self.tensor)
+        self.verify_axes(self.axes, self.panel)
+
+
+@irdl_op_definition
+class BeatOp(_Axes):
+    """One beat of each turn: fwd (h operand, sums), dx (v operand, sums) or dw (h operand, v operand)."""
+
+    name = "tile.beat"
+    kind = prop_def(StringAttr)
+    first = operand_def(MemRef)
+    first_axes = prop_def(StringAttr)
+    first_tag = prop_def(StringAttr)
+    second = operand_def(MemRef)
+    second_axes = prop_def(StringAttr)
+    second_tag = prop_def(StringAttr)
+    product = prop_def(StringAttr)
+    """Which of the layer's products the beat computes: its arithmetic (``kind``) may be that of another."""
+    sums = opt_prop_def(StringAttr)
+    """Axes summed over: partial sums start from 0 where the loops over all of them are in their first turn; absent: never."""
+    assembly_format = (
+        "$kind `computes` $product (`over` $sums^)? `(` $first $first_axes `as` $first_tag `,` "
+        "$second $second_axes `as` $second_tag `)` attr-dict `:` type($first) `,` type($second)"
+    )
+
+    def __init__(
+        self, kind: str, product: str, first: tuple[SSAValue, str, str], second: tuple[SSAValue, str, str], sums: str | None = None
+    ) -> None:
+        super().__init__(
+            operands=[first[0], second[0]],
+            properties={
+                "kind": StringAttr(kind), "product": StringAttr(product), "sums": None if sums is None else StringAttr(sums),
+                "first_axes": StringAttr(first[1]), "first_tag": StringAttr(first[2]),
+                "second_axes": StringAttr(second[1]), "second_tag": StringAttr(second[2]),
+            },
+        )  # fmt: skip
+
+    def verify_(self) -> None:
+        if self.kind.data not in BEATS:
+            raise VerifyException(f"no beat {self.kind.data!r}")
+        for axes, tag, value in ((self.first_axes, self.first_tag, self.first), (self.second_axes, self.second_tag, self.second)):
+            self.verify_axes(axes, value)
+            verify_space(self, value, SPAD)
+            if tag.data not in Operand.__members__:
+                raise VerifyException(f"no operand {tag.data!r}")
+
+
+@irdl_op_definition
+class UpdateOp(IRDLOperation):
+    """The weight update in place: w ← w − η·(g + λ·w)."""
+
+    name = "tile.update"
+    lr = prop_def(FloatAttr[Float64Type])
+    decay = prop_def(FloatAttr[Float64Type])
+    assembly_format = "`lr` $lr `decay` $decay attr-dict"
+
+    def __init__(self, lr: float, decay: float) -> None:
+        super().__init__(properties={"lr": FloatAttr(lr, f64), "decay": FloatAttr(decay, f64)})
