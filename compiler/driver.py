@@ -54,7 +54,7 @@ def training_step(
     backward: bool = True,
     dump_ir: str | Path | None = None,
 ) -> TrainingStep:
-    """Read a model and add what training needs; without ``backward`` it stays as it is.
+    """Read a model and add what training needs; the options are those of ``gradweave.compile``.
 
     Raises:
         UserError: the model or an option cannot be used.
@@ -106,44 +106,6 @@ def lower(
     program = emit_program(module, step.weights)
     program.provenance = [replace(entry, node=step.nodes.get(entry.layer, "")) for entry in program.provenance]
     return program
-
-
-def compile_model(
-    model: str | Path | onnx.ModelProto,
-    *,
-    machine: Machine | None = None,
-    schedule: str = "interleaved",
-    batch: int | None = None,
-    loss: str | None = None,
-    optimizer: str | None = None,
-    double_buffer: bool = True,
-    fused_update: bool = False,
-    input_grads: Sequence[str] = (),
-    backward: bool = True,
-    dump_ir: str | Path | None = None,
-) -> Program:
-    """Compile a model's training step.
-
-    Args:
-        model: path of a ``.onnx`` or ``.onnxtxt`` file, or the model itself.
-        machine: the default is the one of ``programs/machines/32x32.toml``.
-        schedule: a name in ``compiler.schedule.SCHEDULES``.
-        batch: binds the model's symbolic batch size.
-        loss: ``softmax-cross-entropy`` or ``mse``; None: the gradients of the outputs are inputs, ``grad/<output>``.
-        optimizer: ``sgd[:lr=..,momentum=..,weight_decay=..]``; None: no weight is updated.
-        double_buffer: load and drain tiles while others are at work.
-        fused_update: update weights inside the array, where there is an optimizer and the schedule can.
-        input_grads: inputs whose gradients are wanted too.
-        backward: False: the forward pass only.
-        dump_ir: folder to which each level of IR is written, numbered.
-
-    Raises:
-        UserError: the model, the machine or an option cannot be used.
-    """
-    step = training_step(
-        model, batch=batch, loss=loss, optimizer=optimizer, input_grads=input_grads, backward=backward, dump_ir=dump_ir
-    )  # fmt: skip
-    return lower(step, machine or Machine(), schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
 
 
 def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes: Sequence[ModulePass]) -> None:

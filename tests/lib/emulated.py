@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from random_networks import Options
 
-from compiler.driver import compile_model
+from compiler.driver import lower, training_step
 from emulator import Emulator
 from isa.asm import assemble, disassemble
 from isa.binary import read_program, write_program
@@ -19,16 +19,11 @@ def compiled(model: onnx.ModelProto, options: Options) -> Program:
     """The program of a network, checked, and gone through its binary and its assembly."""
     sgd = options.optimizer
     optimizer = None if sgd is None else "sgd:" + ",".join(f"{name}={value}" for name, value in sgd.items())
-    program = compile_model(
-        model,
-        machine=Machine(name="random", array=Array(rows=options.rows, cols=options.cols)),
-        schedule=options.schedule,
-        loss=options.loss,
-        optimizer=optimizer,
-        double_buffer=options.double_buffer,
-        fused_update=options.fused_update,
-        input_grads=options.input_grads,
-    )
+    step = training_step(model, loss=options.loss, optimizer=optimizer, input_grads=options.input_grads)
+    machine = Machine(name="random", array=Array(rows=options.rows, cols=options.cols))
+    program = lower(
+        step, machine, schedule=options.schedule, double_buffer=options.double_buffer, fused_update=options.fused_update
+    )  # fmt: skip
     check(program, "random")
     binary = write_program(program)
     text = disassemble(read_program(binary, "random"))
