@@ -12,6 +12,7 @@ from xdsl.transforms.dead_code_elimination import dce
 
 from compiler.dialects.train import GraphOp
 from compiler.transforms.simplify_patterns import PATTERNS
+from compiler.transforms.simplify_regions import REGION_PATTERNS
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Simplify(ModulePass):
     name = "simplify"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(GreedyRewritePatternApplier(list(PATTERNS))).rewrite_module(op)
+        PatternRewriteWalker(GreedyRewritePatternApplier([*PATTERNS, *REGION_PATTERNS])).rewrite_module(op)
         for graph in op.body.block.ops:
             if isinstance(graph, GraphOp):
                 merge_common(graph)

@@ -21,6 +21,7 @@ from compiler.dialects.train import (
     shape_of,
     to_ints,
 )
+from compiler.schedule.axes import format_axes, parse_axes
 
 NEUTRAL: dict[str, tuple[tuple[int, float], ...]] = {
     "add": ((0, 0.0), (1, 0.0)),
@@ -154,26 +155,30 @@ class DropEmptyReduction(RewritePattern):
 
 
 class TransposeIntoProduct(RewritePattern):
-    """A product names its axes as they are stored, so a transposed operand or result is only another order of names."""
+    """A product names its axes as they are stored, so a transposed operand or result is only another order of dimensions.
+
+    The batch axis of a batched product stays in front.
+    """
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: ProductOp, rewriter: PatternRewriter) -> None:
-        stored = list(op.stored)
+        stored = [parse_axes(text) for text in op.stored]
         operands = [op.lhs, op.rhs]
         for i, value in enumerate(operands):
             if isinstance(value.owner, TransposeOp):
                 # Dimension i of the transposed tensor is perm[i] of the stored one.
                 perm = to_ints(value.owner.perm)
-                stored[i] = "".join(stored[i][perm.index(d)] for d in range(len(perm)))
+                stored[i] = tuple(stored[i][perm.index(d)] for d in range(len(perm)))
                 operands[i] = value.owner.input
         uses = list(op.result.uses)
         after = uses[0].operation if len(uses) == 1 else None
         if isinstance(after, TransposeOp):
-            stored[2] = "".join(stored[2][p] for p in to_ints(after.perm))
-        batched_first = all(names.startswith("g") == ("g" in names) for names in stored)
-        if tuple(stored) == op.stored or not batched_first:
+            stored[2] = tuple(stored[2][p] for p in to_ints(after.perm))
+        lhs, rhs, out = map(format_axes, stored)
+        if (lhs, rhs, out) == op.stored or any((("g", 1),) in dimensions[1:] for dimensions in stored):
             return
-        product = ProductOp(f"{stored[0]},{stored[1]}->{stored[2]}", operands[0], operands[1], op.layer.data, op.role.data)
+        whole = after.result if isinstance(after, TransposeOp) else op.result
+        product = ProductOp(f"{lhs},{rhs}->{out}", operands[0], operands[1], op.layer.data, op.role.data, shape_of(whole))
         if isinstance(after, TransposeOp):
             rewriter.replace(after, [], [op.result])
         rewriter.replace(op, product)
