@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from isa.stream import Space
+from isa.stream import MAX_LOOPS, Space
 
 
 class Queue(IntEnum):
@@ -47,7 +47,7 @@ class FieldKind(StrEnum):
 WIDTHS = {
     FieldKind.STREAM: 16,
     FieldKind.OPERAND: 16,
-    FieldKind.WHEN: 10,
+    FieldKind.WHEN: 2 + MAX_LOOPS,
     FieldKind.COUNT: 32,
     FieldKind.LEVEL: 4,
     FieldKind.NAME: 32,
@@ -142,7 +142,7 @@ _ROWS = [
         Field("count", FieldKind.COUNT, "turns, at least 1"),
         Field("limit", FieldKind.COUNT, "0, or: clip the turns to limit − count·(counter of loop level)", default=0),
         Field("level", FieldKind.LEVEL, "the loop that `limit` refers to", default=0),
-    ), "Repeat up to the matching `end`. Takes no cycle. At most 8 deep; loops are numbered from the outermost, 0."),
+    ), "Repeat up to the matching `end`. Takes no cycle. At most 12 deep; loops are numbered from the outermost, 0."),
     Spec("end", 0x02, _ALL, (), "Close the innermost loop. Takes no cycle."),
     Spec("wait", 0x03, _ALL, (Field("sem", FieldKind.SEMAPHORE, "semaphore"),),
          "Take one token from the semaphore; the queue stalls until there is one. Takes no cycle of its own. "
@@ -167,13 +167,13 @@ _ROWS = [
         _stream("h", "operand entering row r from the west (X in Y = X·W): at most R lanes", dims=1),
         _stream("acc", "partial sums entering and leaving column c at one address (Y): at most C lanes", dims=1, writes=True),
         _ZERO, _SWAP,
-    ), "One beat: v_out = v_in + h_in·w. The sums leave at the south; a beat reads its sums R cycles or more after the beat that wrote "
-       "the same row (same base address) was issued, and is held up until then."),
+    ), "One beat: v_out = v_in + h_in·w. The sums leave at the south; a beat reads its sums R cycles or more after the `fwd`, and C "
+       "cycles or more after the `dx`, that last wrote the same row (same base address) was issued, and is held up until then."),
     Spec("dx", 0x31, (Queue.array,), (
         _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=1),
         _stream("acc", "partial sums entering and leaving row r at one address (dX): at most R lanes", dims=1, writes=True),
         _ZERO, _SWAP,
-    ), "One beat: h_out = h_in + v_in·w. The sums leave at the east; held up as `fwd`, by C cycles."),
+    ), "One beat: h_out = h_in + v_in·w. The sums leave at the east; held up as `fwd`."),
     Spec("dw", 0x32, (Queue.array,), (
         _operand("h", "operand entering row r from the west (X), or `held`: at most R lanes", dims=1),
         _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=1),

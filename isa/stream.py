@@ -17,7 +17,7 @@ from enum import IntEnum
 
 from isa.dtypes import DType
 
-MAX_LOOPS = 8
+MAX_LOOPS = 12
 MAX_DIMS = 4
 
 

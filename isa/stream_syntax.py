@@ -16,7 +16,7 @@ from lark import Token
 
 from isa.dtypes import DType
 from isa.grammar import AsmError, integer, parse, quoted, text_of
-from isa.stream import Dim, Operand, Ring, Space, Stream
+from isa.stream import MAX_LOOPS, Dim, Operand, Ring, Space, Stream
 
 Symbols = Mapping[tuple[Space, str], int]
 """Addresses of the symbols by memory and name."""
@@ -43,8 +43,8 @@ def loop_level(token: Token, loop_names: Sequence[str]) -> int:
     """The level that a reference means."""
     if token.type == "LEVEL":
         level = int(token[1:])
-        if level > 7:
-            raise AsmError(token, "loops are numbered from %0 to %7")
+        if level >= MAX_LOOPS:
+            raise AsmError(token, f"loops are numbered from %0 to %{MAX_LOOPS - 1}")
         return level
     matches = [level for level, name in enumerate(loop_names) if name == token]
     if len(matches) != 1:
