@@ -20,6 +20,7 @@ PROGRAM = f"""builtin.module {{
     %4 = tile.buffer "x" : memref<5x4xf32, "spad">
     %5 = tile.buffer "dY" : memref<5x3xf32, "spad">
     %6 = tile.buffer "dX" : memref<5x4xf32, "spad">
+    %row = tile.buffer "row" : memref<1x4xf32, "spad">
     tile.copy %0 to %4 layer "fc" product "vector" : memref<5x4xf32, "dram"> to memref<5x4xf32, "spad">
     tile.copy %6 to %0 layer "fc" product "vector" : memref<5x4xf32, "spad"> to memref<5x4xf32, "dram">
     %7 = tile.view %4 : memref<5x4xf32, "spad"> to memref<20xf32, "spad">
@@ -29,6 +30,9 @@ PROGRAM = f"""builtin.module {{
     tile.reduce "sum" %4 to %8 layer "fc" product "vector" : memref<5x4xf32, "spad"> to memref<5x1xf32, "spad">
     %9 = tile.buffer "xT" : memref<4x5xf32, "spad">
     tile.transpose %4 perm [1 : i64, 0 : i64] to %9 layer "fc" product "vector" : memref<5x4xf32, "spad"> to memref<4x5xf32, "spad">
+    %part = tile.slice %4 from [1 : i64, 0 : i64] by [2 : i64, 1 : i64] : memref<5x4xf32, "spad"> to memref<2x4xf32, "spad">
+    tile.pool "sum" %4 kernel [5 : i64, 1 : i64] strides [1 : i64, 1 : i64] dilations [1 : i64, 1 : i64] to %row layer "p" product "vector" : memref<5x4xf32, "spad"> to memref<1x4xf32, "spad">
+    tile.pool_grad "sum"(%row) kernel [5 : i64, 1 : i64] strides [1 : i64, 1 : i64] dilations [1 : i64, 1 : i64] to %6 layer "p" product "vector" : (memref<1x4xf32, "spad">) to memref<5x4xf32, "spad">
     %10 = tile.tensor "scratch" "grad/fc.w" : memref<4x3xf32, "dram">
     %11 = tile.buffer "panels" ring 2 : memref<5x4xf32, "spad">
     tile.nest rows "k" cols "n" stream "b" layer "fc" product "dx+dw" macs 120 {{
@@ -37,7 +41,7 @@ PROGRAM = f"""builtin.module {{
         tile.for "n" to 3 step 32 {{
           tile.resident %1 "kn" as "W" through %w : memref<4x3xf32, "dram">, memref<32x32xf32, "spad">
           tile.for "b" to 5 step 1 {{
-            tile.beat "dx" computes "dx"(%5 "bn" as "dY", %6 "bk" as "dX") : memref<5x3xf32, "spad">, memref<5x4xf32, "spad">
+            tile.beat "dx" computes "dx" over "n"(%5 "bn" as "dY", %6 "bk" as "dX") : memref<5x3xf32, "spad">, memref<5x4xf32, "spad">
             tile.beat "dw" computes "dw"(%11 "bk" as "X", %5 "bn" as "dY") : memref<5x4xf32, "spad">, memref<5x3xf32, "spad">
           }}
           tile.update lr 1.000000e-01 decay 0.000000e+00
@@ -78,6 +82,8 @@ VALUES = """
   %far = tile.tensor "input" "far" : memref<5x4xf32, "dram">
 """
 SPAD, DRAM, OTHER, SLOT = (f'memref<{t}">' for t in ("5x4xf32, \"spad", "5x4xf32, \"dram", "5x3xf32, \"spad", "32x32xf32, \"spad"))
+PART = 'memref<2x4xf32, "spad">'
+WINDOW = "kernel [1, 2] strides [1, 1] dilations [1, 1]"
 END = 'layer "fc" product "vector"'
 
 
@@ -86,6 +92,11 @@ END = 'layer "fc" product "vector"'
     [
         (f'%0 = tile.tensor "input" "a" : {SPAD}', "tile.tensor lies in dram"),
         (f'%0 = tile.buffer "a" : {DRAM}', "tile.buffer lies in spad"),
+        (f"%0 = tile.slice %x from [1, 0] by [2, 1] : {SPAD} to {PART}", None),
+        (f"%0 = tile.slice %x from [4, 0] by [2, 1] : {SPAD} to {PART}", "the slice leaves the tensor"),
+        (f"%0 = tile.slice %x from [1] by [2, 1] : {SPAD} to {PART}", "one entry for each dimension"),
+        (f'tile.pool_grad "max"(%y) {WINDOW} to %x {END} : ({OTHER}) to {SPAD}', "takes X, Y, dY and two buffers for a maximum"),
+        (f'tile.pool_grad "sum"(%y, %y) {WINDOW} to %x {END} : ({OTHER}, {OTHER}) to {SPAD}', "dY for a sum"),
         (f'tile.publish "a" %x : {SPAD}', "expected a tensor in dram"),
         (f"tile.copy %x to %x {END} : {SPAD} to {SPAD}", "one memory to the other"),
         (f'tile.map "cosh"(%x) to %x {END} : ({SPAD}) to {SPAD}', "cosh: no such function"),

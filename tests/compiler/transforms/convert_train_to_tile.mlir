@@ -34,7 +34,7 @@ train.graph @layer {
 // CHECK-NEXT:     tile.for "k" to 64 step 32 {
 // CHECK-NEXT:       tile.resident [[W]] "kn" as "W" through [[WT]]
 // CHECK-NEXT:       tile.for "b" to 40 step 1 {
-// CHECK-NEXT:         tile.beat "dx" computes "dx"([[DY]] "bn" as "dY", [[DX]] "bk" as "dX")
+// CHECK-NEXT:         tile.beat "dx" computes "dx" over "n"([[DY]] "bn" as "dY", [[DX]] "bk" as "dX")
 // CHECK-NEXT:         tile.beat "dw" computes "dw"([[X]] "bk" as "X", [[DY]] "bn" as "dY")
 // CHECK-NEXT:       }
 // CHECK-NEXT:       tile.drain [[DW]] "kn" as "dW" through [[GT]]
@@ -75,7 +75,7 @@ train.graph @layer {
 // WS-NEXT:     tile.for "b" to 40 step 32 {
 // WS-NEXT:       tile.resident {{%.*}} "bn" as "dY" : memref<40x50xf32, "spad">
 // WS-NEXT:       tile.for "k" to 64 step 1 {
-// WS-NEXT:         tile.beat "fwd" computes "dw"({{%.*}} "bk" as "X", [[PANEL]] "kn" as "dW")
+// WS-NEXT:         tile.beat "fwd" computes "dw" over "b"({{%.*}} "bk" as "X", [[PANEL]] "kn" as "dW")
 // WS:          tile.stage out {{%.*}} "kn" as "dW" panel [[PANEL]]
 
 // Output-stationary: both results stay in the accumulators; W streams, panel by panel of k.
@@ -94,7 +94,7 @@ train.graph @layer {
 // Input-stationary: dX holds dY and streams W, dW holds X and streams dY.
 // IS:      tile.nest rows "b" cols "n" stream "k" layer "fc" product "dx"
 // IS:        tile.resident {{%.*}} "bn" as "dY"
-// IS:        tile.beat "dx" computes "dx"({{%.*}} "kn" as "W", {{%.*}} "bk" as "dX")
+// IS:        tile.beat "dx" computes "dx" over "n"({{%.*}} "kn" as "W", {{%.*}} "bk" as "dX")
 // IS:      tile.nest rows "b" cols "k" stream "n" layer "fc" product "dw"
 // IS:        tile.resident {{%.*}} "bk" as "X"
-// IS:        tile.beat "fwd" computes "dw"({{%.*}} "bn" as "dY", {{%.*}} "kn" as "dW")
+// IS:        tile.beat "fwd" computes "dw" over "b"({{%.*}} "bn" as "dY", {{%.*}} "kn" as "dW")

@@ -13,7 +13,7 @@
 // CHECK-NEXT:      tile.for "k" to 64 step 32 {
 // CHECK-NEXT:        tile.resident [[W]] "nk" as "W"
 // CHECK-NEXT:        tile.for "b" to 40 step 1 {
-// CHECK-NEXT:          tile.beat "fwd" computes "fwd"({{%.*}} "bk" as "X", [[PANEL]] "bn" as "Y")
+// CHECK-NEXT:          tile.beat "fwd" computes "fwd" over "k"({{%.*}} "bk" as "X", [[PANEL]] "bn" as "Y")
 // CHECK-NEXT:        }
 // CHECK-NEXT:      }
 // CHECK-NEXT:      tile.stage out [[Y]] "bn" as "Y" panel [[PANEL]]
@@ -51,7 +51,7 @@ train.graph @kept {
 // CHECK-NEXT:      tile.for "k" to 40 step 32 {
 // CHECK-NEXT:        tile.for "n" to 7 step 32 {
 // CHECK-NEXT:          tile.resident {{%.*}} "gkn" as "W"
-// CHECK:                 tile.beat "dx" computes "dx"({{%.*}} "gbn" as "dY", {{%.*}} "gbk" as "dX") : {{.*}}, memref<1x5x32xf32, "spad">
+// CHECK:                 tile.beat "dx" computes "dx" over "n"({{%.*}} "gbn" as "dY", {{%.*}} "gbk" as "dX") : {{.*}}, memref<1x5x32xf32, "spad">
 // CHECK:             tile.drain {{%.*}} "gkn" as "dW"
 train.graph @heads {
   %q = train.leaf "input" "q" : tensor<3x5x40xf32>
