@@ -11,7 +11,8 @@ from isa.stream import MAX_LOOPS
 
 _WORDS = {
     "NAME": "a name", "STRING": "a quoted string", "INT": "a number", "STRIDE": "a number", "NUMBER": "a number",
-    "LEVEL": f"a loop as %0 … %{MAX_LOOPS - 1}", "DIM": "a dimension such as x32", "_NL": "the end of the line", "$END": "the end of the text",
+    "LEVEL": f"a loop as %0 … %{MAX_LOOPS - 1}", "DIM": "a dimension such as x32", "_NL": "the end of the line",
+    "$END": "the end of the text",
     "BYTES": "a line of data", "ORIGIN": "a provenance such as @3", "HEADER": ".program or .schedule",
 }  # fmt: skip
 _MAX_WORDS = 8

@@ -125,7 +125,7 @@ MISTAKES = {
     ".queue array\n  wait stop": "x.s:5:8: no semaphore stop",
     ".queue array\n  end": "x.s:5:3: end without a loop",
     ".queue array\n  loop n, 2\n": "x.s:5:11: a loop without an end",
-    ".queue array\n" + "loop 2\n" * 9: "x.s:13:6: more than 8 loops inside each other",
+    ".queue array\n" + "loop 2\n" * 13: "x.s:17:6: more than 12 loops inside each other",
     ".queue array\n  loop n, 4294967296\n  end": "x.s:5:11: count: 4294967296 does not fit into 32 bits",
     ".queue array\n  loop much, 2\n  end\n  loop toomuch, 2\n  end": "x.s:7:17: name: a loop's name is at most four",
     ".queue array\n  upd lr=nan": "x.s:5:10: found `nan`, expected an fp32 number",
@@ -164,7 +164,7 @@ TOO_MUCH = {
         Program("p", Machine(), {Queue.wchain: [
             make("wload", src=Stream(Space.spad, DType.f32, 4 * n, (Dim(1, 4),))) for n in range(65535)
         ]}), "65535 different streams, at most 65534"),
-    "loops": (Program("p", Machine(), {Queue.array: [make("loop", name="", count=1)] * 9}), "more than 8 loops inside each other"),
+    "loops": (Program("p", Machine(), {Queue.array: [make("loop", name="", count=1)] * 13}), "more than 12 loops inside each other"),
     "count": (Program("p", Machine(), {Queue.array: [make("loop", name="", count=1 << 32), make("end")]}), "does not fit into 32 bits"),
     "nan": (Program("p", Machine(), {Queue.array: [make("upd", lr=float("nan"))]}), "an immediate cannot be NaN"),
     "origin": (Program("p", Machine(), {Queue.array: [make("upd", lr=0.0, provenance=0)]}), "is not in the table of 0"),

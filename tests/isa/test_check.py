@@ -91,7 +91,7 @@ RULES: dict[str, tuple[Change, str]] = {
     "loop without end": (delete(A, 4), "array 1: loop: loop without an end"),
     "end without loop": (delete(A, 1), "array 3: end: end without a loop"),
     "too deep": (
-        vector(*[make("loop", name="", count=1)] * 9, *[make("end")] * 9), "vector 8: loop: more than 8 loops inside each other"),
+        vector(*[make("loop", name="", count=1)] * 13, *[make("end")] * 13), "vector 12: loop: more than 12 loops inside each other"),
     "no turns": (change(A, 1, count=0), "a loop takes at least 1 turn"),
     "loop clip level": (change(A, 1, limit=2, level=0), "its clip refers to loop 0, but 0 loops are around it"),
     "loop clip": (
