@@ -215,7 +215,7 @@ def _field_text(field: Field, value: Any, loops: list[str], program: Program, sy
     if field.kind in (FieldKind.FUNCTION, FieldKind.REDUCTION):
         return str(value)
     if field.kind is FieldKind.FLOAT:
-        return f"{field.name}={np.float32(value)}"
+        return f"{field.name}={np.float32(value)!s}"  # the shortest decimal that reads back as the same fp32 number
     if value in (HELD, IMM):
         return f"{field.name}={value}"
     return f"{field.name}={format_stream(value, loops, symbols)}"

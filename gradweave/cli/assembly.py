@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import click
-from isa.check import check as check_program
 
 from isa.asm import assemble, disassemble
 from isa.binary import read_program, write_program
+from isa.check import check as check_program
 from isa.files import read_bytes, read_text, write
 from isa.program import Program
 
