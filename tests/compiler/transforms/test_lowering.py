@@ -104,7 +104,7 @@ def test_programs_pass_the_checker_and_compute(schedule: str, double_buffer: boo
 
 
 def test_programs_do_not_grow_with_the_tensors() -> None:
-    """Loops stay loops: larger batch and layers, the same instructions. (Below 2048 words an update needs no loop.)"""
+    """Loops stay loops: larger batch and layers, the same instructions. Below 2048 words an update needs no loop."""
 
     def lengths(scale: int) -> list[int]:
         text = re.sub(r"(?<=[<x])\d+(?=x)", lambda size: str(int(size[0]) * scale), LAYER.replace("[1.0, 2.0, 3.0, 4.0, 5.0]", "1.0"))
