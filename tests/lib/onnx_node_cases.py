@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -23,12 +23,18 @@ OPERATORS = frozenset(
         *("Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Softmax", "LogSoftmax"),
         *("Exp", "Log", "Sqrt", "Neg", "Pow", "ReduceSum", "ReduceMean", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"),
         *("Identity", "Cast", "Dropout", "Constant", "ConstantOfShape", "SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"),
+        *("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", "LRN"),
+        *("BatchNormalization", "InstanceNormalization", "LayerNormalization"),
+        *("Concat", "Split", "Slice", "Pad", "Gather", "Expand", "Tile", "Resize", "Shape", "Size"),
+        *("Sum", "Mean", "Max", "Min", "PRelu", "HardSigmoid", "HardSwish", "Elu", "Selu", "Softplus", "Abs", "Reciprocal"),
     ]
 )
 
 CONSTANT_INPUTS = {
     ("Pow", 1), ("ReduceSum", 1), ("ReduceMean", 1), ("Reshape", 1), ("Squeeze", 1), ("Unsqueeze", 1), ("Dropout", 1), ("Dropout", 2),
-    ("ConstantOfShape", 0),
+    ("ConstantOfShape", 0), ("Split", 1), *(("Slice", i) for i in (1, 2, 3, 4)), *(("Pad", i) for i in (1, 2, 3)),
+    ("Gather", 1), ("Expand", 1), ("Tile", 1),
+    *(("Resize", i) for i in (1, 2, 3)),
 }  # fmt: skip
 """Inputs that are constants in any model this project compiles; the cases pass them as graph inputs."""
 
@@ -129,7 +135,15 @@ def _reason(graph: onnx.GraphProto, name: str) -> str | None:
         if element not in allowed:
             return f"element type {TensorProto.DataType.Name(element).lower()}"
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in graph.input}
     for node in graph.node:
+        attributes = {attr.name: helper.get_attribute_value(attr) for attr in node.attribute}
+        if node.op_type == "Resize" and attributes.get("mode", b"nearest") != b"nearest":
+            return "Resize that interpolates"
+        if node.op_type == "Slice" and len(node.input) == 5 and (constants.get(node.input[4], np.ones(1)) < 0).any():
+            return "Slice backwards"
+        if node.op_type in ("Conv", "ConvTranspose") and len(shapes.get(node.input[0], ())) == 5:
+            return "3-D convolutions"
         if node.op_type == "Dropout" and len(node.input) == 3 and constants[node.input[2]] and constants.get(node.input[1], True):
             return "dropout in training mode"
     return None

@@ -16,29 +16,33 @@ from compiler.transforms.convert_onnx_to_train import ConvertOnnxToTrain
 from isa.errors import UserError
 
 COUNTS = {
-    "pass": 216,
+    "pass": 500,
+    "3-D convolutions": 1,
+    "Resize that interpolates": 24,
+    "Slice backwards": 1,
     "dropout in training mode": 2,
     "element type bool": 5,
-    "element type double": 8,
+    "element type double": 11,
+    "element type float16": 3,
     "element type float4e2m1": 8,
     "element type float8e4m3fn": 12,
     "element type float8e4m3fnuz": 12,
     "element type float8e5m2": 12,
     "element type float8e5m2fnuz": 12,
     "element type float8e8m0": 4,
-    "element type int16": 4,
+    "element type int16": 6,
     "element type int2": 10,
-    "element type int32": 5,
+    "element type int32": 10,
     "element type int4": 10,
-    "element type int64": 2,
-    "element type int8": 8,
-    "element type uint16": 4,
+    "element type int64": 25,
+    "element type int8": 10,
+    "element type uint16": 6,
     "element type uint2": 10,
-    "element type uint32": 4,
+    "element type uint32": 6,
     "element type uint4": 10,
-    "element type uint64": 4,
-    "element type uint8": 4,
-    "expanded function bodies with operators outside the list": 380,
+    "element type uint64": 6,
+    "element type uint8": 7,
+    "expanded function bodies with operators outside the list": 263,
     "sequences and optionals": 2,
 }
 """What of version 1.23 of the onnx package passes, and what is skipped, by reason."""
@@ -74,7 +78,7 @@ def test_skipped_cases_say_why() -> None:
 def test_all_operators_have_cases() -> None:
     tested = {node.op_type for case in node_cases()[0] for node in case.model.graph.node}
     assert tested == OPERATORS
-    assert TABLE.keys() == OPERATORS - {"Constant", "ConstantOfShape"}
+    assert TABLE.keys() == OPERATORS - {"Constant", "ConstantOfShape", "Shape", "Size"}
 
 
 def test_a_wrong_result_is_noticed() -> None:
