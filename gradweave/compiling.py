@@ -7,6 +7,7 @@ import onnx
 
 from compiler.driver import TrainingStep, lower, training_step
 from gradweave.scheduling import resolve
+from isa.check import check
 from isa.machine import Machine
 from isa.program import Program
 
@@ -50,6 +51,8 @@ def compile(
 
 
 def lower_step(step: TrainingStep, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
-    """The program of a training step under a schedule; raises UserError."""
+    """The program of a training step under a schedule, checked; raises UserError."""
     options = {"double_buffer": double_buffer, "fused_update": fused_update}
-    return lower(step, machine, schedule=resolve(step, machine, schedule, **options), **options)
+    program = lower(step, machine, schedule=resolve(step, machine, schedule, **options), **options)
+    check(program, step.name)
+    return program

@@ -25,8 +25,9 @@ from isa.machine import Machine
 @engine
 @click.option("--json", "json_path", metavar="TABLE.json", help="Where to write the table: a list of reports, one a row.")
 def command(
-    model: str, machine: Machine, batch: int | None, loss: str | None, optimizer: str, seed: int, engine: Engine, json_path: str | None
-) -> None:
+    model: str, machine: Machine | None, batch: int | None, loss: str | None, optimizer: str, seed: int, engine: Engine,
+    json_path: str | None,
+) -> None:  # fmt: skip
     """Compile and run one training step of MODEL under every schedule, with double buffering and fused update on and off.
 
     All run on the same machine and the same inputs. Ratios name their baseline; gradients are held against a float64 reference.

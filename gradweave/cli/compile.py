@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from compiler.driver import lower, lower_to_systolic, training_step
+from compiler.driver import lower_to_systolic, training_step
 from compiler.schedule.schedules import SCHEDULES
 from gradweave.cli.options import check_options, compiling, doing, split
+from gradweave.compiling import lower_step
 from gradweave.scheduling import resolve
 from isa.asm import disassemble
 from isa.binary import write_program
@@ -37,11 +38,11 @@ def command(model: str, output: str | None, emit: str, dump_ir: str | None, **op
     with doing(f"compiling {Path(model).name}"):
         of_step, of_lowering = split(options)
         step = training_step(model, dump_ir=dump_ir, **of_step)
-        of_lowering["schedule"] = resolve(step, **of_lowering)
         if emit == "ir":
+            of_lowering["schedule"] = resolve(step, **of_lowering)
             content: bytes | str = f"{lower_to_systolic(step, **of_lowering)!s}\n"
         else:
-            program = lower(step, **of_lowering)
+            program = lower_step(step, **of_lowering)
             content = disassemble(program) if emit == "asm" else write_program(program)
     if emit == "bin":
         output = output or Path(model).with_suffix(".gwb").name

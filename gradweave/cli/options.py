@@ -27,8 +27,9 @@ def together(*decorators: Callable[[Function], Function]) -> Callable[[Function]
     return decorate
 
 
-def _machine(ctx: click.Context, parameter: click.Parameter, path: str | None) -> Machine:
-    return Machine() if path is None else load_machine(path)
+def machine_file(ctx: click.Context, parameter: click.Parameter, path: str | None) -> Machine | None:
+    """The machine that an option names; None without it."""
+    return None if path is None else load_machine(path)
 
 
 def _names(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -36,8 +37,8 @@ def _names(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ..
 
 
 machine = click.option(
-    "--machine", callback=_machine, metavar="M.toml",
-    help="Machine file: array, memories, energies.  [default: the machine of programs/machines/32x32.toml]",
+    "--machine", callback=machine_file, metavar="M.toml",
+    help="Machine file: array, memories, energies.  [default: that of programs/machines/32x32.toml]",
 )  # fmt: skip
 batch = click.option(
     "--batch", type=click.IntRange(min=1), metavar="N",
@@ -90,7 +91,8 @@ def check_options(options: dict[str, Any]) -> None:
 def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of ``compiling``: those of the training step, and those of its lowering to a machine."""
     names = ("machine", "schedule", "double_buffer", "fused_update")
-    return {k: v for k, v in options.items() if k not in names}, {k: options[k] for k in names}
+    of_lowering = {k: options[k] for k in names} | {"machine": options["machine"] or Machine()}
+    return {k: v for k, v in options.items() if k not in names}, of_lowering
 
 
 @contextmanager
