@@ -92,10 +92,13 @@ def test_what_a_program_holds() -> None:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("double_buffer", [True, False])
 @pytest.mark.parametrize("fused_update", [True, False])
-def test_programs_pass_the_checker_and_compute(schedule: str, double_buffer: bool, fused_update: bool) -> None:
+@pytest.mark.parametrize(("rows", "cols"), [(4, 3), (8, 2)])
+def test_programs_pass_the_checker_and_compute(schedule: str, double_buffer: bool, fused_update: bool, rows: int, cols: int) -> None:
+    """On 8×2 the nests have an odd number of tiles, so that the next one begins in the middle of the rings."""
+    machine = Machine(array=Array(rows=rows, cols=cols))
     rng = np.random.default_rng(0)
     w, x = rng.normal(size=(7, 5)), rng.normal(size=(9, 7))
-    made = emit_program(to_systolic(schedule=schedule, double_buffer=double_buffer, fused_update=fused_update), {"w": w})
+    made = emit_program(to_systolic(machine, schedule, double_buffer=double_buffer, fused_update=fused_update), {"w": w})
     check(made, "test")
     outputs = Emulator(made).run({"x": x, "labels": np.zeros(9, np.int32)}).outputs
     z = (x @ w) * np.arange(1, 6) + 2
@@ -116,3 +119,37 @@ def test_programs_do_not_grow_with_the_tensors() -> None:
         return [len(made.queues[queue]) for queue in Queue]
 
     assert lengths(8) == lengths(20)
+
+
+MOMENTUM = ("%dw) lr 0.5 momentum 0.0", "%dw, %w) lr 0.5 momentum 0.9"), (
+    "(tensor<7x5xf32>, tensor<7x5xf32>) -> tensor<7x5xf32>",
+    "(tensor<7x5xf32>, tensor<7x5xf32>, tensor<7x5xf32>) -> (tensor<7x5xf32>, tensor<7x5xf32>)",
+), ("%new =", "%new, %next =")  # fmt: skip
+LAST = 'train.output "output" "z" %z : tensor<9x5xf32>'
+READER = """%u = train.map "neg"({}) layer "u" role "grad" : (tensor<7x5xf32>) -> tensor<7x5xf32>
+  train.output "grad" "u" %u : tensor<7x5xf32>"""
+READ_LATER, USED_TWICE = ((LAST, READER.format(value)) for value in ("%w", "%dw"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "changes", "fused"),
+    [
+        ("interleaved", (), True),
+        ("sequential", (), True),
+        ("os", (), True),
+        ("ws", (), False),
+        ("is", (), False),
+        ("interleaved", MOMENTUM, False),
+        ("interleaved", (READ_LATER,), False),
+        ("interleaved", (USED_TWICE,), False),
+    ],
+)
+def test_updates_happen_in_the_array_only_where_they_can(schedule: str, changes: tuple[tuple[str, str], ...], fused: bool) -> None:
+    text = LAYER
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    module = parse(text)
+    convert_train_to_tile.lower(module, SMALL, schedule, double_buffer=True, fused_update=True)
+    names = [op.name for op in module.walk()]
+    assert ("tile.update" in names, "tile.sgd" in names) == (fused, not fused)
