@@ -6,8 +6,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from compiler.decompose.table import Lowering, decomposes
-from compiler.dialects.onnx_checks import broadcasts
-from compiler.dialects.train import element_of, shape_of
+from compiler.dialects.train import element_of
 
 
 @decomposes("Add", "Sub", "Mul", "Div", "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg", "Abs", "Reciprocal")
@@ -68,9 +67,7 @@ def variadic(b: Lowering) -> SSAValue:
 
 @decomposes("PRelu")
 def prelu(b: Lowering) -> SSAValue:
-    """A slope for each channel is a vector in models from before opset 7, where it did not have to broadcast."""
-    slope = b.input(1)
-    return b.map("leaky_relu", b.x, slope if broadcasts(shape_of(slope), b.shape) else b.by_channel(slope, len(b.shape)))
+    return b.map("leaky_relu", b.x, b.input(1))
 
 
 @decomposes("HardSigmoid")

@@ -90,9 +90,9 @@ def _filters_fit(facts: Facts, depth: int, filters: int) -> str | None:
 
 def slope_fits(facts: Facts) -> str | None:
     x, slope = facts.shapes.get("X"), facts.shapes.get("slope")
-    if x is None or slope is None or broadcasts(slope, x) or slope == x[1:2]:
+    if x is None or slope is None or broadcasts(slope, x):
         return None
-    return f"slope {list(slope)} does not fit X {list(x)}; supported: what broadcasts to X, and one number for each channel"
+    return f"slope {list(slope)} does not broadcast to X {list(x)}"
 
 
 def channels_fit(facts: Facts) -> str | None:

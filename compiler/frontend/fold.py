@@ -136,6 +136,11 @@ class _Folder:
         return all(name in self.shapes and math.prod(self.shapes[name]) <= limit for name in node.output if name)
 
 
+def _keeps_outputs(node: onnx.NodeProto) -> bool:
+    """Whether the number of outputs says what the node does."""
+    return node.op_type == "Split" or any(attr.name == "training_mode" and attr.i for attr in node.attribute)
+
+
 def drop_unused(graph: onnx.GraphProto) -> None:
     """Remove nodes, weights and further outputs of nodes that no graph output depends on."""
     needed = {value.name for value in graph.output}
@@ -144,7 +149,7 @@ def drop_unused(graph: onnx.GraphProto) -> None:
         if needed.intersection(node.output):
             nodes.append(node)
             needed.update(node.input)
-            while node.output[-1] not in needed and node.op_type != "Split":  # whose parts are as many as its results
+            while node.output[-1] not in needed and not _keeps_outputs(node):
                 del node.output[-1]
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.node[:], graph.initializer[:]

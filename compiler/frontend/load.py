@@ -20,6 +20,7 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from compiler.frontend.fold import drop_unused, fold_constants
+from compiler.frontend.old_opsets import give_training_mode, spread_slopes, take_training_mode
 from compiler.frontend.support import is_known, operator_problems, unsupported, used_names, value_problems
 from isa.errors import UserError
 
@@ -88,6 +89,7 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
         with told(place, "functions of the model cannot be inlined"):
             model = onnx.inliner.inline_local_functions(model)
     _name_nodes(model.graph)
+    training = take_training_mode(model.graph, version)
     drop_unused(model.graph)
     if not all(is_known(node) for node in model.graph.node):
         raise unsupported(place, operator_problems(model.graph))  # nothing below would understand these nodes
@@ -99,7 +101,9 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     _bind_batch(model.graph, place, batch)
     _check(model, place)
     if version != OPSET:
+        spread_slopes(model, version)
         model = _convert(model, place, version)
+    give_training_mode(model.graph, training)
     _forget_shapes(model.graph)
     return _fold(model, place)
 
