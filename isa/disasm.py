@@ -96,8 +96,9 @@ def _symbol_lines(symbols: list[Symbol]) -> list[str]:
     lines = []
     for symbol, name, where in zip(symbols, names, places, strict=True):
         shape = ", ".join(str(size) for size in symbol.shape)
-        classes = "" if symbol.classes is None else f" classes={symbol.classes}"
-        lines.append(f".symbol {name:<{width}} = {where:<{place_width}} ({shape}){classes}")
+        labels = "" if symbol.classes is None else f" classes={symbol.classes}"
+        labels += "" if symbol.ignored is None else f" ignored={symbol.ignored}"
+        lines.append(f".symbol {name:<{width}} = {where:<{place_width}} ({shape}){labels}")
     return lines
 
 

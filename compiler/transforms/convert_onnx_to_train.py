@@ -21,7 +21,7 @@ class ConvertOnnxToTrain(ModulePass):
     """Replace each ``onnx.graph`` by a ``train.graph`` of the same name.
 
     Inputs and weights that nothing uses get no leaf; the leaf of a running statistic is ``frozen``: it is not trained.
-    Integer inputs are class labels: the loss they reach tells how many classes there are.
+    Integer inputs are class labels: the losses they reach tell how many classes there are, and which label counts for nothing.
     """
 
     name = "convert-onnx-to-train"
@@ -71,19 +71,21 @@ def _add(block: Block, op: Operation) -> SSAValue:
 def _input(op: onnx.InputOp) -> train.LeafOp:
     if not isinstance(element_of(op.result), IntegerType):
         return train.LeafOp("input", op.tensor.data, op.result.type)
-    return train.LeafOp("labels", op.tensor.data, TensorType(i32, shape_of(op.result)), classes=_classes(op.result))
+    losses = _losses(op.result)
+    classes = min(shape_of(loss.inputs[0])[1] for loss in losses)
+    ignored = {loss.get("ignore_index") for loss in losses}
+    return train.LeafOp(
+        "labels", op.tensor.data, TensorType(i32, shape_of(op.result)), classes, ignored.pop() if len(ignored) == 1 else None
+    )  # fmt: skip
 
 
-def _classes(labels: SSAValue) -> int:
-    """Classes of the loss that the labels reach, directly or reshaped; the fewest where they reach several."""
-    found = []
+def _losses(labels: SSAValue) -> list[onnx.NodeOp]:
+    """The losses that the labels reach, directly or reshaped."""
+    found: list[onnx.NodeOp] = []
     for use in labels.uses:
         assert isinstance(use.operation, onnx.NodeOp)  # integers are no graph outputs
-        if _slot(use).elements == INTEGERS:
-            found.append(shape_of(use.operation.inputs[0])[1])
-        else:
-            found.append(_classes(use.operation.outs[0]))
-    return min(found)
+        found += [use.operation] if _slot(use).elements == INTEGERS else _losses(use.operation.outs[0])
+    return found
 
 
 def _is_computed_with(op: onnx.ConstantOp) -> bool:

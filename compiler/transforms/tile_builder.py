@@ -21,6 +21,9 @@ CHUNK_WORDS = 2048
 # The product under which the report books what is no matrix product.
 VECTOR = {"fwd": "vector", "loss": "vector", "grad": "vector", "dx": "dx", "dw": "dw", "update": "update"}
 
+NOTHING = {"sum": 0.0, "max": -np.inf}
+"""What a reduction of no elements gives."""
+
 
 class TileBuilder:
     """Writes a ``tile.program``; knows for every tensor where its words are.
@@ -183,9 +186,8 @@ class TileBuilder:
         match op:
             case train.LeafOp():
                 kind = "param" if op.kind.data == "param" else "input"
-                classes = op.classes.value.data if op.classes else None
-                type = tile.memref(shape_of(op.result), train.element_of(op.result), tile.DRAM)
-                tensor = tile.TensorOp(kind, op.leaf.data, type, classes)
+                tensor = tile.TensorOp(kind, op.leaf.data, tile.memref(shape_of(op.result), train.element_of(op.result), tile.DRAM))
+                tensor.classes, tensor.ignored = op.classes, op.ignored
                 self.add(tensor)
                 self.dram[op.result] = tensor.result
             case train.ConstantOp() | train.ReshapeOp():
@@ -194,7 +196,10 @@ class TileBuilder:
                 self.map(op)
             case train.ReduceOp():
                 source, out = self._unary(op.input, op.result, op, op.fn.data)
-                self.add(tile.ReduceOp(op.fn.data, source, out, op.layer.data, VECTOR[op.role.data]))
+                if 0 in shape_of(op.input):
+                    self.fill(out, NOTHING[op.fn.data], op.layer.data, VECTOR[op.role.data])
+                else:
+                    self.add(tile.ReduceOp(op.fn.data, source, out, op.layer.data, VECTOR[op.role.data]))
                 self.produced(op.result)
             case train.TransposeOp():
                 source, out = self._unary(op.input, op.result, op, "transpose")
