@@ -44,7 +44,7 @@ def run(
     Args:
         program: a compiled program, or a model.
         inputs: by name; left out: drawn from ``seed``, normal for floats, class numbers for labels.
-        seed: of the inputs.
+        seed: of the inputs, and of weights that are drawn.
         engine: ``fast`` or ``stepped``; both take the same cycles.
         trace: whether the result holds the slices of a trace.
 
@@ -55,5 +55,5 @@ def run(
         check(program, program.name)
         compiled = program
     else:
-        compiled = compile(program, **options)
+        compiled = compile(program, seed=seed, **options)
     return Emulator(compiled, engine=engine).run(draw_inputs(compiled, seed) if inputs is None else inputs, trace=trace)

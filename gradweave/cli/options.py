@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from compiler.frontend.initialize import KINDS
 from compiler.schedule.schedules import SCHEDULES
 from isa.errors import UserError
 from isa.machine import Machine, load_machine
@@ -69,6 +70,10 @@ input_grads = click.option(
     "--input-grads", multiple=True, callback=_names, metavar="NAME,…",
     help="Inputs whose gradients are wanted too.",
 )  # fmt: skip
+init = click.option(
+    "--init", type=click.Choice(KINDS),
+    help="Draw the weights anew from --seed: products He-normal, scales 1, offsets 0.  [default: the model's own]",
+)  # fmt: skip
 seed = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Where what is drawn at random starts from.",
@@ -78,7 +83,7 @@ engine = click.option(
     help="fast: whole streams at a time; stepped: every register in every cycle. Both count the same cycles.",
 )  # fmt: skip
 
-compiling = together(machine, schedule, batch, loss, optimizer, double_buffer, fused_update, input_grads)
+compiling = together(machine, schedule, batch, loss, optimizer, double_buffer, fused_update, input_grads, init)
 """What decides which program a model becomes."""
 
 

@@ -56,7 +56,7 @@ def command(
     else:
         check_options(options)
         with doing(f"compiling {Path(target).name}"):
-            program = gradweave.compile(target, **options)
+            program = gradweave.compile(target, seed=seed, **options)
     values = draw_inputs(program, seed) if inputs is None else inputs_from(inputs, program)
     with doing(f"running {program.name}"):
         result = Emulator(program, engine).run(values, trace=trace is not None)
