@@ -51,11 +51,14 @@ def _window(n: Network, sizes: Sequence[int], attributes: dict[str, Any], *, dil
         pads = [n.draw(st.integers(0, min(r - 1, 2))) for r in (*reach, *reach)] if mode == "NOTSET" else [0] * 2 * rank
         spans = [size + a + b - r for size, a, b, r in zip(sizes, pads[:rank], pads[rank:], reach, strict=True)]
         out = [span // s + 1 for span, s in zip(spans, strides, strict=True)]
-        if mode == "NOTSET" and attributes.get("ceil_mode"):
+        if mode == "NOTSET" and "ceil_mode" in attributes:
             ceiled = [-(-span // s) + 1 for span, s in zip(spans, strides, strict=True)]
-            # A window that would start in the padding behind is left out.
+            # Operator sets differ on whether a window that would start in the padding behind is left out.
             starts = zip(ceiled, strides, sizes, pads[:rank], strict=True)
-            out = [c - 1 if (c - 1) * s >= size + before else c for c, s, size, before in starts]
+            if all((c - 1) * s < size + before for c, s, size, before in starts):
+                out = ceiled
+            else:
+                del attributes["ceil_mode"]
         if any(pads):
             attributes["pads"] = pads
     if mode != "NOTSET":
