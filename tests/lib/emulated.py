@@ -15,12 +15,12 @@ from isa.machine import Array, Machine
 from isa.program import Program
 
 
-def compiled(model: onnx.ModelProto, options: Options) -> Program:
-    """The program of a network, checked, and gone through its binary and its assembly."""
+def compiled(model: onnx.ModelProto, options: Options, machine: Machine | None = None) -> Program:
+    """The program of a network, checked, and gone through its binary and its assembly; the machine is that of the options by default."""
     sgd = options.optimizer
     optimizer = None if sgd is None else "sgd:" + ",".join(f"{name}={value}" for name, value in sgd.items())
     step = training_step(model, loss=options.loss, optimizer=optimizer, input_grads=options.input_grads)
-    machine = Machine(name="random", array=Array(rows=options.rows, cols=options.cols))
+    machine = machine or Machine(name="random", array=Array(rows=options.rows, cols=options.cols))
     program = lower(
         step, machine, schedule=options.schedule, double_buffer=options.double_buffer, fused_update=options.fused_update
     )  # fmt: skip
