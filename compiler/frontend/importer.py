@@ -36,6 +36,9 @@ def import_model(model: onnx.ModelProto, name: str, place: str | None = None) ->
     return module, importer.weights
 
 
+_SLIDING = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
+
+
 class _Importer:
     """Translates one graph."""
 
@@ -71,7 +74,7 @@ class _Importer:
                 shape = self.types.get(name, (0, None))[1]
                 if shape is None:
                     found.append(f'node "{node.name}" ({node.op_type}): the shape of its output "{name}" cannot be inferred')
-                elif min(shape, default=0) < 0:
+                elif min(shape, default=0) < 0 or (node.op_type in _SLIDING and 0 in shape[2:]):
                     found.append(
                         f'node "{node.name}" ({node.op_type}): its window does not fit the input: its output would be {list(shape)}'
                     )
