@@ -1,7 +1,7 @@
 """Makes the models and the data set of this folder again, the same to the last digit.
 
 python programs/make.py digits      # digits.npz; needs scikit-learn
-python programs/make.py models      # the two .onnxtxt models; needs NumPy
+python programs/make.py models      # the three .onnxtxt models; needs NumPy
 python programs/make.py torch       # torch_mlp.onnx; needs torch, onnx and onnxscript
 """
 
@@ -26,6 +26,25 @@ digits_mlp (float[N, 64] x) => (float[N, 10] logits)
   [fc2] h2 = Gemm<transB = 1>(a1, "fc2.weight", "fc2.bias")
   [relu2] a2 = Relu(h2)
   [fc3] logits = Gemm<transB = 1>(a2, "fc3.weight", "fc3.bias")
+}}
+"""
+
+DIGITS_CNN = """\
+<ir_version: 10, opset_import: ["" : 21]>
+digits_cnn (float[N, 64] x) => (float[N, 10] logits)
+<
+  int64[4] image_shape = {{-1, 1, 8, 8}},
+{weights}
+>
+{{
+  [image] i0 = Reshape(x, image_shape)
+  [conv1] h1 = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(i0, "conv1.weight", "conv1.bias")
+  [relu1] a1 = Relu(h1)
+  [pool1] p1 = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(a1)
+  [conv2] h2 = Conv<kernel_shape = [3, 3]>(p1, "conv2.weight", "conv2.bias")
+  [relu2] a2 = Relu(h2)
+  [flatten] f2 = Flatten(a2)
+  [fc3] logits = Gemm<transB = 1>(f2, "fc3.weight", "fc3.bias")
 }}
 """
 
@@ -73,17 +92,17 @@ deep_mlp (float[N, 64] x) => (float[N, 10] log_probabilities)
 """
 
 
-def initializers(layers: dict[str, tuple[int, int]], seed: int, stored_kn: tuple[str, ...] = ()) -> str:
-    """He-normal weights and zero biases of ``layers`` (name → inputs, outputs) as ONNX text, four decimals.
+def initializers(layers: dict[str, tuple[int, ...]], seed: int, stored_kn: tuple[str, ...] = ()) -> str:
+    """He-normal weights and zero biases of ``layers`` (name → inputs, outputs, kernel) as ONNX text, four decimals.
 
-    Weights are stored as PyTorch does, outputs × inputs, except those of ``stored_kn``: inputs × outputs.
+    Weights are stored as PyTorch does, outputs × inputs × kernel, except those of ``stored_kn``: inputs × outputs.
     """
     generator = np.random.default_rng(seed)
     lines = []
-    for name, (inputs, outputs) in layers.items():
-        shape = (inputs, outputs) if name in stored_kn else (outputs, inputs)
-        weight = generator.standard_normal(shape) * np.sqrt(2 / inputs)
-        lines.append(f'  float[{shape[0]}, {shape[1]}] "{name}.weight" = {{{numbers(weight)}}}')
+    for name, (inputs, outputs, *kernel) in layers.items():
+        shape = (inputs, outputs) if name in stored_kn else (outputs, inputs, *kernel)
+        weight = generator.standard_normal(shape) * np.sqrt(2 / (inputs * np.prod(kernel, dtype=int)))
+        lines.append(f'  float[{", ".join(map(str, shape))}] "{name}.weight" = {{{numbers(weight)}}}')
         lines.append(f'  float[{outputs}] "{name}.bias" = {{{numbers(np.zeros(outputs))}}}')
     return ",\n".join(lines)
 
@@ -94,9 +113,11 @@ def numbers(values: Array) -> str:
 
 
 def make_models() -> None:
-    """digits_mlp.onnxtxt and deep_mlp.onnxtxt."""
-    layers = {"fc1": (64, 128), "fc2": (128, 64), "fc3": (64, 10)}
+    """digits_mlp.onnxtxt, digits_cnn.onnxtxt and deep_mlp.onnxtxt."""
+    layers: dict[str, tuple[int, ...]] = {"fc1": (64, 128), "fc2": (128, 64), "fc3": (64, 10)}
     (HERE / "digits_mlp.onnxtxt").write_text(DIGITS_MLP.format(weights=initializers(layers, seed=1)))
+    layers = {"conv1": (1, 12, 3, 3), "conv2": (12, 24, 3, 3), "fc3": (96, 10)}
+    (HERE / "digits_cnn.onnxtxt").write_text(DIGITS_CNN.format(weights=initializers(layers, seed=3)))
     layers = {
         "fc1": (64, 56), "fc2": (56, 40), "fc3": (40, 36), "fc4": (36, 36),
         "fc5": (36, 33), "gate": (36, 33), "fc6": (33, 20), "fc7": (20, 10),

@@ -86,7 +86,7 @@ def test_damaged_machine_files(tmp_path: Path) -> None:
     assert told > 150
 
 
-@pytest.mark.parametrize("name", ["digits_mlp.onnxtxt", "deep_mlp.onnxtxt", "torch_mlp.onnx"])
+@pytest.mark.parametrize("name", ["digits_mlp.onnxtxt", "digits_cnn.onnxtxt", "deep_mlp.onnxtxt", "torch_mlp.onnx"])
 def test_models(name: str) -> None:
     data = (PROGRAMS / name).read_bytes()
     model = onnx.parser.parse_model(data.decode()) if name.endswith("txt") else onnx.load_model_from_string(data)
@@ -124,4 +124,4 @@ def test_the_models_can_be_made_again(make: ModuleType, tmp_path: Path, monkeypa
     make.make_models()
     for path in tmp_path.iterdir():
         assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256((PROGRAMS / path.name).read_bytes()).digest()
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from conv_steps import STEPS, classifier, conv
+from hypothesis import assume
 from hypothesis import strategies as st
 from network_builder import Network, Value
 from onnx import TensorProto, helper
@@ -25,4 +26,5 @@ def conv_networks(draw: Callable[..., Any]) -> Case:
         value = step(n)
         if value is not None and 1e-6 < value.scale < 1e6:
             n.pool.append(value)
+    assume(len(n.pool) > 1)
     return finish(n, largest_array=20)

@@ -11,7 +11,7 @@ from network_check import mismatches
 from random_networks import Options
 
 PROGRAMS = Path(__file__).parents[3] / "programs"
-MODELS = ("digits_mlp.onnxtxt", "deep_mlp.onnxtxt", "torch_mlp.onnx")
+MODELS = ("digits_mlp.onnxtxt", "digits_cnn.onnxtxt", "deep_mlp.onnxtxt", "torch_mlp.onnx")
 BATCH = 3
 SGD = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}
 
