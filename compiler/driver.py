@@ -11,9 +11,13 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
 
+from compiler.dialects.onnx import InputOp, NodeOp
 from compiler.emit import emit_program
 from compiler.frontend.importer import graph_name, import_model
+from compiler.frontend.initialize import reinitialize
 from compiler.frontend.load import load_model, prepare_model
+from compiler.frontend.topology import EXTENSION as TABLE
+from compiler.frontend.topology import import_table
 from compiler.pipeline import training_passes
 from compiler.schedule.schedules import Schedule
 from compiler.transforms import convert_train_to_tile
@@ -52,24 +56,32 @@ def training_step(
     optimizer: str | None = None,
     input_grads: Sequence[str] = (),
     backward: bool = True,
+    init: str | None = None,
+    seed: int = 0,
     dump_ir: str | Path | None = None,
 ) -> TrainingStep:
     """Read a model and add what training needs; the options are those of ``gradweave.compile``.
 
+    The layers of a table (``.csv``) stand alone: each gets the gradient of its input too, and its weights are drawn.
+
     Raises:
         UserError: the model or an option cannot be used.
     """
-    passes = training_passes(loss, optimizer, input_grads, backward=backward)
+    place = str(model)
     if isinstance(model, onnx.ModelProto):
         place = model.graph.name or "model"
-        prepared = prepare_model(model, place, batch)
+        module, weights = import_model(prepare_model(model, place, batch), graph_name(place), place)
+    elif Path(model).suffix == TABLE:
+        module, weights = import_table(place, batch)
+        input_grads = [op.tensor.data for op in module.walk() if isinstance(op, InputOp)]
+        init = init or "he"
     else:
-        place = str(model)
-        prepared = load_model(place, batch)
-    name = graph_name(place)
-    module, weights = import_model(prepared, name, place)
-    nodes = {node.name: node.op_type for node in prepared.graph.node}
-    step = TrainingStep(name, module, nodes, weights, None if dump_ir is None else Path(dump_ir))
+        module, weights = import_model(load_model(place, batch), graph_name(place), place)
+    if init is not None:
+        weights = reinitialize(module, weights, init, seed)
+    nodes = {op.node.data: op.operator.name for op in module.walk() if isinstance(op, NodeOp)}
+    step = TrainingStep(graph_name(place), module, nodes, weights, None if dump_ir is None else Path(dump_ir))
+    passes = training_passes(loss, optimizer, input_grads, backward=backward)
     _dump(step, module, 0, "onnx", ())
     PassPipeline(tuple(passes)).apply(Context(), module)
     _dump(step, module, 1, "train", passes)

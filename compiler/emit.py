@@ -46,10 +46,10 @@ def _instructions(op: Operation) -> list[Instruction]:
 
 
 def _symbol(program: Program, op: systolic.SymbolOp, weights: Weights) -> None:
-    classes = op.classes.value.data if op.classes else None
+    classes, ignored = (number.value.data if number else None for number in (op.classes, op.ignored))
     symbol = Symbol(
         op.symbol.data, Space[op.space.data], op.address.value.data, op.type_.get_shape(), dtype_of(op.type_.get_element_type()),
-        op.kind.data, classes,
+        op.kind.data, classes, ignored,
     )  # fmt: skip
     program.symbols.append(symbol)
     if symbol.space is Space.dram:

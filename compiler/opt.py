@@ -17,7 +17,7 @@ from compiler.pipeline import DIALECTS, PASSES
 from isa.errors import UserError
 
 DESCRIPTION = """\
-Run a pipeline of passes on an ONNX model (.onnx, .onnxtxt) or on IR text (.mlir) and print the result, for instance:
+Run a pipeline of passes on an ONNX model (.onnx, .onnxtxt), a topology table (.csv) or IR text (.mlir) and print the result, for instance:
 gradweave-opt programs/digits_mlp.onnxtxt --batch 32 -p 'convert-onnx-to-train,differentiate,cse,dce' --print-between-passes.
 `gradweave compile --dump-ir DIR` writes the pipeline that it used at the top of each level.
 """
@@ -44,9 +44,9 @@ class GradweaveOpt(xDSLOptMain):
             self.register_pass(name, factory)
 
     def register_all_frontends(self) -> None:
-        """MLIR text, and ONNX models in both formats."""
+        """MLIR text, ONNX models in both formats, and topology tables."""
         super().register_all_frontends()
-        self.available_frontends["onnx"] = self.available_frontends["onnxtxt"] = self._parse_onnx
+        self.available_frontends |= {"onnx": self._parse_model, "onnxtxt": self._parse_model, "csv": self._parse_model}
 
     def run(self) -> None:
         """As xDSL's, but an output file takes its place only once it is complete."""
@@ -61,13 +61,15 @@ class GradweaveOpt(xDSLOptMain):
         finally:
             Path(self.args.output_file).unlink(missing_ok=True)
 
-    def _parse_onnx(self, io: IO[bytes]) -> ModuleOp:
+    def _parse_model(self, io: IO[bytes]) -> ModuleOp:
         """The model is read by name: weights may lie in files beside it."""
         from compiler.frontend.importer import parse_onnx_file
+        from compiler.frontend.topology import EXTENSION, import_table
 
-        if self.args.input_file is None:
-            raise UserError("stdin", "ONNX models are read from files, not from standard input")
-        return parse_onnx_file(self.args.input_file, self.args.batch)
+        path = self.args.input_file
+        if path is None:
+            raise UserError("stdin", "models are read from files, not from standard input")
+        return import_table(path, self.args.batch)[0] if path.endswith(EXTENSION) else parse_onnx_file(path, self.args.batch)
 
 
 def main(args: Sequence[str] | None = None) -> None:

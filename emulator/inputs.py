@@ -69,6 +69,8 @@ def _fault(symbol: Symbol, value: Array) -> str | None:
         low, high = int(np.iinfo(symbol.dtype.numpy).min), int(np.iinfo(symbol.dtype.numpy).max)
     else:
         low, high = 0, symbol.classes - 1
-    if value.size and (int(value.min()) < low or int(value.max()) > high):
-        return f"has values from {value.min()} to {value.max()}, expected {low} to {high}"
+    counted = value if symbol.ignored is None else value[value != symbol.ignored]
+    if counted.size and (int(counted.min()) < low or int(counted.max()) > high):
+        ignored = "" if symbol.ignored is None else f", or {symbol.ignored} for what is not to count"
+        return f"has values from {counted.min()} to {counted.max()}, expected {low} to {high}{ignored}"
     return None

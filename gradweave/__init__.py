@@ -20,6 +20,7 @@ from emulator.run import Engine
 from gradweave.comparison import Comparison, compare
 from gradweave.compiling import compile
 from gradweave.training import Training, train
+from isa.check import check
 from isa.errors import UserError
 from isa.machine import Machine, load_machine
 from isa.program import Program
@@ -43,12 +44,16 @@ def run(
     Args:
         program: a compiled program, or a model.
         inputs: by name; left out: drawn from ``seed``, normal for floats, class numbers for labels.
-        seed: of the inputs.
+        seed: of the inputs, and of weights that are drawn.
         engine: ``fast`` or ``stepped``; both take the same cycles.
         trace: whether the result holds the slices of a trace.
 
     Raises:
-        UserError: the inputs do not fit, or the model or an option cannot be used.
+        UserError: the inputs do not fit, the program cannot run, or the model or an option cannot be used.
     """
-    compiled = program if isinstance(program, Program) else compile(program, **options)
+    if isinstance(program, Program):
+        check(program, program.name)
+        compiled = program
+    else:
+        compiled = compile(program, seed=seed, **options)
     return Emulator(compiled, engine=engine).run(draw_inputs(compiled, seed) if inputs is None else inputs, trace=trace)

@@ -119,6 +119,7 @@ def compare(
     optimizer: str | None = "sgd",
     schedules: Sequence[str] = tuple(SCHEDULES),
     inputs: Mapping[str, Array] | None = None,
+    init: str | None = None,
     seed: int = 0,
     engine: Engine = "fast",
     each: Progress | None = None,
@@ -129,10 +130,10 @@ def compare(
     level, which shares no code with the emulator.
 
     Args:
-        model, machine, batch, loss, optimizer: as in ``compile``; without an optimizer there is no update to fuse.
+        model, machine, batch, loss, optimizer, init: as in ``compile``; without an optimizer there is no update to fuse.
         schedules: names in ``compiler.schedule.SCHEDULES``.
         inputs: by name; left out: drawn from ``seed``.
-        seed: of the inputs.
+        seed: of the inputs, and of weights that are drawn.
         engine: ``fast`` or ``stepped``.
         each: called with the row's number, the number of rows and the row's name, before each row.
 
@@ -140,7 +141,7 @@ def compare(
         UserError: the model, the machine or an option cannot be used.
     """
     machine = machine or Machine()
-    step = training_step(model, batch=batch, loss=loss, optimizer=optimizer)
+    step = training_step(model, batch=batch, loss=loss, optimizer=optimizer, init=init, seed=seed)
     table = Comparison(step.name, machine, batch, optimizer)
     options = list(product(schedules, (True, False), (False, True) if optimizer else (False,)))
     reference: dict[str, Array] = {}

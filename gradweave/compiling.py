@@ -7,6 +7,7 @@ import onnx
 
 from compiler.driver import TrainingStep, lower, training_step
 from gradweave.scheduling import resolve
+from isa.check import check
 from isa.machine import Machine
 from isa.program import Program
 
@@ -22,13 +23,15 @@ def compile(
     double_buffer: bool = True,
     fused_update: bool = False,
     input_grads: Sequence[str] = (),
+    init: str | None = None,
+    seed: int = 0,
     backward: bool = True,
     dump_ir: str | Path | None = None,
 ) -> Program:
     """Compile a model's training step.
 
     Args:
-        model: path of a ``.onnx`` or ``.onnxtxt`` file, or the model itself.
+        model: path of a ``.onnx`` or ``.onnxtxt`` file or of a topology table (``.csv``), or an ONNX model itself.
         machine: the default is the one of ``programs/machines/32x32.toml``.
         schedule: a name in ``compiler.schedule.SCHEDULES``.
         batch: binds the model's symbolic batch size.
@@ -37,6 +40,8 @@ def compile(
         double_buffer: load and drain tiles while others are at work.
         fused_update: update weights inside the array, where there is an optimizer and the schedule can.
         input_grads: inputs whose gradients are wanted too.
+        init: ``he``: draw the weights anew, He-normal; None: the model's own (a table has none: they are drawn).
+        seed: of the weights that are drawn.
         backward: False: the forward pass only.
         dump_ir: folder to which each level of IR is written, numbered.
 
@@ -44,12 +49,15 @@ def compile(
         UserError: the model, the machine or an option cannot be used.
     """
     step = training_step(
-        model, batch=batch, loss=loss, optimizer=optimizer, input_grads=input_grads, backward=backward, dump_ir=dump_ir
+        model, batch=batch, loss=loss, optimizer=optimizer, input_grads=input_grads, backward=backward, init=init, seed=seed,
+        dump_ir=dump_ir,
     )  # fmt: skip
     return lower_step(step, machine or Machine(), schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
 
 
 def lower_step(step: TrainingStep, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
-    """The program of a training step under a schedule; raises UserError."""
+    """The program of a training step under a schedule, checked; raises UserError."""
     options = {"double_buffer": double_buffer, "fused_update": fused_update}
-    return lower(step, machine, schedule=resolve(step, machine, schedule, **options), **options)
+    program = lower(step, machine, schedule=resolve(step, machine, schedule, **options), **options)
+    check(program, step.name)
+    return program

@@ -89,11 +89,14 @@ class _Assembler:
         self.semaphores.append(Semaphore(text_of(name), 0 if initial is None else integer(initial)))
 
     def on_symbol(self, children: list[Any]) -> None:
-        name, kind, where, *shape, classes = children
+        name, kind, where, *shape, classes, minus, ignored = children
         space, dtype = read_place(where.children[0])
         address = integer(where.children[1])
         sizes = tuple(integer(size) for size in shape if size is not None)
-        symbol = Symbol(text_of(name), space, address, sizes, dtype, str(kind), None if classes is None else integer(classes))
+        symbol = Symbol(
+            text_of(name), space, address, sizes, dtype, str(kind), None if classes is None else integer(classes),
+            None if ignored is None else -integer(ignored) if minus else integer(ignored),
+        )  # fmt: skip
         self.symbols.append(symbol)
         self.addresses.setdefault((space, symbol.name), address)
 

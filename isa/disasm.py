@@ -96,8 +96,9 @@ def _symbol_lines(symbols: list[Symbol]) -> list[str]:
     lines = []
     for symbol, name, where in zip(symbols, names, places, strict=True):
         shape = ", ".join(str(size) for size in symbol.shape)
-        classes = "" if symbol.classes is None else f" classes={symbol.classes}"
-        lines.append(f".symbol {name:<{width}} = {where:<{place_width}} ({shape}){classes}")
+        labels = "" if symbol.classes is None else f" classes={symbol.classes}"
+        labels += "" if symbol.ignored is None else f" ignored={symbol.ignored}"
+        lines.append(f".symbol {name:<{width}} = {where:<{place_width}} ({shape}){labels}")
     return lines
 
 
@@ -215,7 +216,7 @@ def _field_text(field: Field, value: Any, loops: list[str], program: Program, sy
     if field.kind in (FieldKind.FUNCTION, FieldKind.REDUCTION):
         return str(value)
     if field.kind is FieldKind.FLOAT:
-        return f"{field.name}={np.float32(value)}"
+        return f"{field.name}={np.float32(value)!s}"  # the shortest decimal that reads back as the same fp32 number
     if value in (HELD, IMM):
         return f"{field.name}={value}"
     return f"{field.name}={format_stream(value, loops, symbols)}"

@@ -28,6 +28,8 @@ class Symbol:
     kind: str = "scratch"
     classes: int | None = None
     """For an input of labels: they are drawn from 0 … classes − 1."""
+    ignored: int | None = None
+    """For an input of labels: one that counts for nothing and may lie outside the classes (``ignore_index`` of ONNX)."""
 
     @property
     def nbytes(self) -> int:

@@ -9,7 +9,7 @@ from compiler.decompose.table import Lowering, decomposes
 from compiler.dialects.train import element_of
 
 
-@decomposes("Add", "Sub", "Mul", "Div", "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg")
+@decomposes("Add", "Sub", "Mul", "Div", "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg", "Abs", "Reciprocal")
 def same_name(b: Lowering) -> SSAValue:
     """The vector unit has the operator under its lower-case name; operands broadcast."""
     operands = [b.input(index) for index in range(len(b.inputs))]
@@ -52,6 +52,63 @@ def power(b: Lowering) -> SSAValue:
     if values.size == 1 and float(values[0]) in _POWERS:
         return b.broadcast(_POWERS[float(values[0])](b, b.x), b.shape)
     return b.map("pow", b.x, b.constant(exponent))
+
+
+@decomposes("Sum", "Mean", "Max", "Min")
+def variadic(b: Lowering) -> SSAValue:
+    """One input after the other."""
+    name = b.node.operator.name
+    fn = {"Sum": "add", "Mean": "add"}.get(name, name.lower())
+    y = b.x
+    for index in range(1, len(b.inputs)):
+        y = b.map(fn, y, b.input(index))
+    return b.map("div", y, b.scalar(len(b.inputs))) if name == "Mean" else y
+
+
+@decomposes("PRelu")
+def prelu(b: Lowering) -> SSAValue:
+    return b.map("leaky_relu", b.x, b.input(1))
+
+
+@decomposes("HardSigmoid")
+def hard_sigmoid(b: Lowering) -> SSAValue:
+    """max(0, min(1, α·x + β))."""
+    return _ramp(b, b.node.get("alpha"), b.node.get("beta"))
+
+
+@decomposes("HardSwish")
+def hard_swish(b: Lowering) -> SSAValue:
+    return b.map("mul", b.x, _ramp(b, 1 / 6, 0.5))
+
+
+def _ramp(b: Lowering, slope: float, offset: float) -> SSAValue:
+    line = b.map("fma", b.x, b.scalar(slope), b.scalar(offset))
+    return b.map("max", b.map("min", line, b.scalar(1.0)), b.scalar(0.0))
+
+
+@decomposes("Elu")
+def elu(b: Lowering) -> SSAValue:
+    return _elu(b)
+
+
+@decomposes("Selu")
+def selu(b: Lowering) -> SSAValue:
+    return b.scale(_elu(b), b.node.get("gamma"))
+
+
+def _elu(b: Lowering) -> SSAValue:
+    """relu(x) + α·(exp(min(x, 0)) − 1); at 0 the gradient is that of the exponential, as in JAX and PyTorch."""
+    powers = b.map("exp", b.map("min", b.x, b.scalar(0.0)))
+    alpha = b.node.get("alpha")
+    return b.map("add", b.map("relu", b.x), b.map("fma", powers, b.scalar(alpha), b.scalar(-alpha)))
+
+
+@decomposes("Softplus")
+def softplus(b: Lowering) -> SSAValue:
+    """ln(1 + eˣ) as m + ln(eˣ⁻ᵐ + e⁻ᵐ) with m = max(x, 0): no power overflows, and the gradient through m cancels."""
+    m = b.without_gradient(b.map("relu", b.x))
+    powers = b.map("add", b.map("exp", b.map("sub", b.x, m)), b.map("exp", b.map("neg", m)))
+    return b.map("add", m, b.map("log", powers))
 
 
 @decomposes("Identity", "Dropout")

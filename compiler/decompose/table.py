@@ -75,8 +75,34 @@ class Lowering:
     def broadcast(self, x: SSAValue, shape: Sequence[int]) -> SSAValue:
         return x if shape_of(x) == tuple(shape) else self._add(train.BroadcastOp(x, shape, *self._from))
 
-    def product(self, axes: str, lhs: SSAValue, rhs: SSAValue) -> SSAValue:
-        return self._add(train.ProductOp(axes, lhs, rhs, *self._from))
+    def product(self, axes: str, lhs: SSAValue, rhs: SSAValue, shape: Sequence[int] | None = None) -> SSAValue:
+        return self._add(train.ProductOp(axes, lhs, rhs, *self._from, shape=shape))
+
+    def slice(self, x: SSAValue, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int] | None = None) -> SSAValue:
+        """``sizes`` entries from ``starts`` on, ``steps`` (1) apart."""
+        if shape_of(x) == tuple(sizes):
+            return x
+        return self._add(train.SliceOp(x, starts, sizes, steps or [1] * len(starts), *self._from))
+
+    def place(self, x: SSAValue, starts: Sequence[int], shape: Sequence[int], value: float = 0.0) -> SSAValue:
+        """``x`` from ``starts`` on in a tensor of ``shape`` full of ``value``."""
+        if shape_of(x) == tuple(shape):
+            return x
+        return self._add(train.PlaceOp(x, starts, [1] * len(starts), shape, value, *self._from))
+
+    def concat(self, parts: Sequence[SSAValue], axis: int) -> SSAValue:
+        """The parts one after the other; empty ones leave nothing."""
+        parts = [part for part in parts if shape_of(part)[axis]] or parts[:1]
+        return parts[0] if len(parts) == 1 else self._add(train.ConcatOp(parts, axis, *self._from))
+
+    def pool(self, fn: str, x: SSAValue, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> SSAValue:
+        """Maximum or sum over a window that slides over the last dimensions, as many as ``kernel`` has."""
+        ones = [1] * (len(shape_of(x)) - len(kernel))
+        return self._add(train.PoolOp(fn, x, [*ones, *kernel], [*ones, *strides], [*ones, *dilations], *self._from))
+
+    def by_channel(self, x: SSAValue, rank: int) -> SSAValue:
+        """A vector with one entry a channel, so that it broadcasts to a tensor [batch, channel, …] of ``rank``."""
+        return self.reshape(x, (1, *shape_of(x), *[1] * (rank - 2)))
 
     def constant(self, array: Array) -> SSAValue:
         return self._add(train.ConstantOp(dense(array)))

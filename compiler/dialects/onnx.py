@@ -39,7 +39,8 @@ from xdsl.traits import NoTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
 from compiler.dialects.dense import Array, to_array
-from compiler.dialects.onnx_operators import OPERATORS, Facts, Input, Operator, Value
+from compiler.dialects.onnx_operators import OPERATORS
+from compiler.dialects.onnx_row import Facts, Input, Operator, Value
 from compiler.dialects.train import shape_of
 
 Tensor = TensorType[Attribute]
@@ -113,11 +114,11 @@ class NodeOp(IRDLOperation):
 
     def verify_(self) -> None:
         row = self.operator
-        if not row.required <= len(self.inputs) <= len(row.inputs):
-            raise VerifyException(f"{row.name} takes {row.required} to {len(row.inputs)} inputs, not {len(self.inputs)}")
+        if problem := row.takes(len(self.inputs)):
+            raise VerifyException(problem)
         if not 1 <= len(self.outs) <= row.outputs:
             raise VerifyException(f"{row.name} has 1 to {row.outputs} outputs, not {len(self.outs)}")
-        for index, slot in enumerate(row.inputs[: len(self.inputs)]):
+        for index, slot in enumerate(row.slots(len(self.inputs))):
             self._verify_input(slot, self.input(index))
         for name, attr in self.attributes.items():
             if name not in row.attributes:
@@ -133,7 +134,9 @@ class NodeOp(IRDLOperation):
 
     def _facts(self) -> Facts:
         given = {
-            slot.name: value for slot, value in zip(self.operator.inputs, map(self.input, range(len(self.inputs))), strict=False) if value
+            slot.name: value
+            for slot, value in zip(self.operator.slots(len(self.inputs)), map(self.input, range(len(self.inputs))), strict=True)
+            if value
         }
         constants = {name: to_array(value.owner.value) for name, value in given.items() if isinstance(value.owner, ConstantOp)}
         attributes = {name: self.get(name) for name in self.operator.attributes}

@@ -183,9 +183,12 @@ class SymbolOp(IRDLOperation):
     kind = prop_def(StringAttr)
     type_ = prop_def(TensorType, prop_name="type")
     classes = opt_prop_def(IntegerAttr[I64])
+    ignored = opt_prop_def(IntegerAttr[I64])
     value = opt_prop_def(DenseIntOrFPElementsAttr)
     """Of a constant."""
-    assembly_format = "$kind $symbol $space `at` $address `type` $type (`classes` $classes^)? (`value` $value^)? attr-dict"
+    assembly_format = (
+        "$kind $symbol $space `at` $address `type` $type (`classes` $classes^)? (`ignored` $ignored^)? (`value` $value^)? attr-dict"
+    )
 
 
 @irdl_op_definition

@@ -72,20 +72,19 @@ class TensorOp(IRDLOperation):
     kind = prop_def(StringAttr)
     symbol = prop_def(StringAttr)
     classes = opt_prop_def(IntegerAttr[I64])
+    ignored = opt_prop_def(IntegerAttr[I64])
     value = opt_prop_def(DenseIntOrFPElementsAttr)
     """Of a constant."""
     address = opt_prop_def(IntegerAttr[I64])
     """Byte address, once allocated."""
     result = result_def(MemRef)
-    assembly_format = "$kind $symbol (`classes` $classes^)? (`value` $value^)? (`at` $address^)? attr-dict `:` type($result)"
+    assembly_format = (
+        "$kind $symbol (`classes` $classes^)? (`ignored` $ignored^)? (`value` $value^)? (`at` $address^)? attr-dict `:` type($result)"
+    )
 
-    def __init__(
-        self, kind: str, symbol: str, type: MemRef, classes: int | None = None, value: DenseIntOrFPElementsAttr | None = None
-    ) -> None:
-        super().__init__(
-            properties={"kind": StringAttr(kind), "symbol": StringAttr(symbol), "classes": optional_int(classes), "value": value},
-            result_types=[type],
-        )
+    def __init__(self, kind: str, symbol: str, type: MemRef, value: DenseIntOrFPElementsAttr | None = None) -> None:
+        properties = {"kind": StringAttr(kind), "symbol": StringAttr(symbol), "value": value}
+        super().__init__(properties=properties, result_types=[type])
 
     def verify_(self) -> None:
         if memref_of(self.result).memory_space != DRAM:

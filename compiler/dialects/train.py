@@ -79,15 +79,18 @@ class LeafOp(IRDLOperation):
     leaf = prop_def(StringAttr)
     """Name as users know it: the ONNX input or initializer, ``grad/<output>``, ``momentum/<param>``."""
     classes = opt_prop_def(IntegerAttr[I64])
+    ignored = opt_prop_def(IntegerAttr[I64])
+    """A label that counts for nothing, and may be none of the classes."""
     result = result_def(Tensor)
-    assembly_format = "$kind $leaf (`classes` $classes^)? attr-dict `:` type($result)"
+    assembly_format = "$kind $leaf (`classes` $classes^)? (`ignored` $ignored^)? attr-dict `:` type($result)"
 
-    def __init__(self, kind: str, leaf: str, type: Tensor, classes: int | None = None) -> None:
+    def __init__(self, kind: str, leaf: str, type: Tensor, classes: int | None = None, ignored: int | None = None) -> None:
         super().__init__(
             properties={
                 "kind": StringAttr(kind),
                 "leaf": StringAttr(leaf),
                 "classes": None if classes is None else IntegerAttr(classes, i64),
+                "ignored": None if ignored is None else IntegerAttr(ignored, i64),
             },
             result_types=[type],
         )

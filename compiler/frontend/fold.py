@@ -1,6 +1,7 @@
 """Constant folding: what shapes and axes are computed from, never what training changes.
 
-A weight is a floating-point tensor of rank 1 or more, stored as an initializer or made by ``Constant`` or ``ConstantOfShape``.
+A weight is a floating-point tensor of rank 1 or more, stored as an initializer or made by ``Constant`` or ``ConstantOfShape``; large ones
+of the latter kind stay as they are, since they say in a few bytes what an initializer needs megabytes for.
 What is computed from weights stays in the graph, since gradients flow through it, unless the result is integer: then none can.
 """
 
@@ -85,7 +86,7 @@ class _Folder:
     """The values known so far, by name; ``tainted`` are those computed from weights."""
 
     SMALL = 4096
-    """Elements of the largest weight that integers are computed from."""
+    """Elements of the largest weight that integers are computed from, and of the largest one that is written out."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], opsets: dict[str, int]) -> None:
         self.shapes = shapes
@@ -99,6 +100,9 @@ class _Folder:
             return None
         if is_constant(node):
             results = [numpy_helper.to_array(node.attribute[0].t)]
+        elif self._is_large_fill(node):
+            self.tainted.update(node.output)
+            return None
         elif node.op_type in ("Shape", "Size") and node.input[0] in self.shapes:
             shape = self.shapes[node.input[0]]
             attributes = {a.name: a.i for a in node.attribute}
@@ -121,10 +125,20 @@ class _Folder:
             return None
         return tensors
 
+    def _is_large_fill(self, node: onnx.NodeProto) -> bool:
+        """Whether the node is a weight full of one value, which is better not written out."""
+        floats = any(attr.t.data_type in FLOATS for attr in node.attribute) or not node.attribute
+        return node.op_type == "ConstantOfShape" and floats and math.prod(self.shapes.get(node.output[0], ())) > self.SMALL
+
     def _fits(self, node: onnx.NodeProto) -> bool:
         """Whether the results are known to be of bearable size."""
         limit = self.SMALL if self.tainted.intersection(node.input) else LARGEST
         return all(name in self.shapes and math.prod(self.shapes[name]) <= limit for name in node.output if name)
+
+
+def _keeps_outputs(node: onnx.NodeProto) -> bool:
+    """Whether the number of outputs says what the node does."""
+    return node.op_type == "Split" or any(attr.name == "training_mode" and attr.i for attr in node.attribute)
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:
@@ -135,7 +149,7 @@ def drop_unused(graph: onnx.GraphProto) -> None:
         if needed.intersection(node.output):
             nodes.append(node)
             needed.update(node.input)
-            while node.output[-1] not in needed:
+            while node.output[-1] not in needed and not _keeps_outputs(node):
                 del node.output[-1]
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.node[:], graph.initializer[:]

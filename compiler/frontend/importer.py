@@ -53,6 +53,9 @@ class _Importer:
                 tensor = node.attribute[0].t
                 self.constants[node.output[0]] = numpy_helper.to_array(tensor)
                 self.types[node.output[0]] = (tensor.data_type, tuple(tensor.dims))
+            elif node.op_type == "ConstantOfShape" and node.input[0] in self.constants:
+                value = numpy_helper.to_array(node.attribute[0].t) if node.attribute else np.zeros(1, np.float32)
+                self.weights[node.output[0]] = np.broadcast_to(value, self.constants[node.input[0]])
             else:
                 self.nodes.append(node)
 
@@ -63,12 +66,16 @@ class _Importer:
             found += node_problems(node, self.types, self.constants, self.weights)
         if found:
             return found
-        tensors = {name: node for node in self.nodes for name in node.output if name}
-        return [
-            f'node "{node.name}" ({node.op_type}): the shape of its output "{name}" cannot be inferred'
-            for name, node in tensors.items()
-            if self.types.get(name, (0, None))[1] is None
-        ]
+        for node in self.nodes:
+            for name in filter(None, node.output):
+                shape = self.types.get(name, (0, None))[1]
+                if shape is None:
+                    found.append(f'node "{node.name}" ({node.op_type}): the shape of its output "{name}" cannot be inferred')
+                elif min(shape, default=0) < 0:
+                    found.append(
+                        f'node "{node.name}" ({node.op_type}): its window does not fit the input: its output would be {list(shape)}'
+                    )
+        return found
 
     def block(self) -> Block:
         """The body of the graph."""
@@ -94,7 +101,7 @@ class _Importer:
             define(dialect.ConstantOp(_dense(array)), [name])
         for node in self.nodes:
             operands: list[SSAValue] = []
-            for slot, name in zip(OPERATORS[node.op_type].inputs, node.input, strict=False):
+            for slot, name in zip(OPERATORS[node.op_type].slots(len(node.input)), node.input, strict=True):
                 if not name:
                     operands.append(add(dialect.NoneOp()).results[0])
                 elif slot.constant and name in self.weights:  # a weight by its form, a constant by its use: an exponent, say

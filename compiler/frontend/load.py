@@ -1,7 +1,7 @@
 """ONNX files into one normal form: one opset, one batch size, static shapes, constants folded.
 
-In the normal form every initializer is a weight (see ``fold.py``), every other constant is a ``Constant`` node, every node has a name,
-and nothing is left that no output needs.
+In the normal form every initializer and every ``ConstantOfShape`` is a weight (see ``fold.py``), every other constant is a ``Constant``
+node, every node has a name, and nothing is left that no output needs.
 """
 
 import re
@@ -20,10 +20,11 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from compiler.frontend.fold import drop_unused, fold_constants
+from compiler.frontend.old_opsets import give_training_mode, spread_slopes, take_training_mode
 from compiler.frontend.support import is_known, operator_problems, unsupported, used_names, value_problems
 from isa.errors import UserError
 
-OPSET = 21
+OPSET = 22
 """All models are converted to this opset.  The converter reaches it from 7 on; newer models are converted down where nothing is lost."""
 
 EXTENSIONS = (".onnx", ".onnxtxt")
@@ -88,6 +89,7 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
         with told(place, "functions of the model cannot be inlined"):
             model = onnx.inliner.inline_local_functions(model)
     _name_nodes(model.graph)
+    training = take_training_mode(model.graph, version)
     drop_unused(model.graph)
     if not all(is_known(node) for node in model.graph.node):
         raise unsupported(place, operator_problems(model.graph))  # nothing below would understand these nodes
@@ -98,19 +100,29 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     model.ir_version = max(model.ir_version, 4)
     _bind_batch(model.graph, place, batch)
     _check(model, place)
-    return _fold(model if version == OPSET else _convert(model, place, version), place)
+    if version != OPSET:
+        spread_slopes(model, version)
+        model = _convert(model, place, version)
+    give_training_mode(model.graph, training)
+    _forget_shapes(model.graph)
+    return _fold(model, place)
 
 
 def _check(model: onnx.ModelProto, place: str) -> None:
-    """Run ONNX's checker, and forget what the file says of shapes, inputs apart: it may hold for another batch size."""
-    del model.graph.value_info[:]
-    outputs = [value.type.tensor_type for value in model.graph.output if value.type.HasField("tensor_type")]
-    for output in outputs:
-        output.shape.CopyFrom(onnx.TensorShapeProto())  # the checker wants some
+    """Run ONNX's checker."""
+    for value in model.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.CopyFrom(onnx.TensorShapeProto())  # the checker wants some
     with told(place, "not a valid model"):
         onnx.checker.check_model(model)
-    for output in outputs:
-        output.ClearField("shape")
+
+
+def _forget_shapes(graph: onnx.GraphProto) -> None:
+    """What the file says of shapes, inputs apart, may hold for another batch size."""
+    del graph.value_info[:]
+    for value in graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
 
 
 def _fold(model: onnx.ModelProto, place: str) -> onnx.ModelProto:

@@ -7,7 +7,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from compiler.dialects.dense import Array, element_type
-from compiler.dialects.onnx_operators import OPERATORS, Facts, Operator
+from compiler.dialects.onnx_operators import OPERATORS
+from compiler.dialects.onnx_row import Facts, Operator
 from compiler.frontend.fold import FOLDABLE, LARGEST, is_weight
 from isa.errors import UserError
 
@@ -111,16 +112,16 @@ def _input_problems(
     node: onnx.NodeProto, row: Operator, types: Types, constants: Mapping[str, Array], weights: Mapping[str, Array]
 ) -> list[str]:
     problems, shapes, known = [], {}, {}
-    for slot, name in zip(row.inputs, node.input, strict=False):
+    for slot, name in zip(row.slots(len(node.input)), node.input, strict=True):
         if not name:
             continue
         element, shape = types.get(name, (0, None))
         if shape is not None:
             shapes[slot.name] = shape
         if slot.constant:
-            if name in constants:
-                known[slot.name] = constants[name]
-            elif name not in weights:
+            if name in constants or name in weights:
+                known[slot.name] = constants[name] if name in constants else weights[name]
+            else:
                 problems.append(f'input {slot.name} ("{name}") must be a constant')
         elif element not in (*FLOATS, *INTEGERS) and name not in constants:
             continue  # already told where it comes from: an input, a weight, a cast, an operator that is not supported

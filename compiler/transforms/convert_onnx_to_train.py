@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import IntegerType, ModuleOp, TensorType, i32
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.dialects.builtin import IntegerType, ModuleOp, TensorType, UnitAttr, i32
+from xdsl.ir import Block, Operation, SSAValue, Use
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
 from compiler.decompose import DECOMPOSITIONS, Lowering
 from compiler.dialects import onnx, train
 from compiler.dialects.dense import dense, to_array
-from compiler.dialects.onnx_operators import INTEGERS
+from compiler.dialects.onnx_row import INTEGERS, Input
 from compiler.dialects.train import element_of, shape_of
 
 
@@ -20,7 +20,8 @@ from compiler.dialects.train import element_of, shape_of
 class ConvertOnnxToTrain(ModulePass):
     """Replace each ``onnx.graph`` by a ``train.graph`` of the same name.
 
-    Inputs that nothing uses get no leaf.  Integer inputs are class labels: the loss they reach tells how many classes there are.
+    Inputs and weights that nothing uses get no leaf; the leaf of a running statistic is ``frozen``: it is not trained.
+    Integer inputs are class labels: the losses they reach tell how many classes there are, and which label counts for nothing.
     """
 
     name = "convert-onnx-to-train"
@@ -39,8 +40,11 @@ def _convert(op: Operation, block: Block, values: dict[SSAValue, SSAValue]) -> N
     match op:
         case onnx.InputOp() if op.result.first_use is not None:
             results: tuple[SSAValue, ...] = (_add(block, _input(op)),)
-        case onnx.ParamOp():
-            results = (_add(block, train.LeafOp("param", op.tensor.data, op.result.type)),)
+        case onnx.ParamOp() if op.result.first_use is not None:
+            leaf = train.LeafOp("param", op.tensor.data, op.result.type)
+            if all(isinstance(use.operation, onnx.NodeOp) and _slot(use).state for use in op.result.uses):
+                leaf.attributes["frozen"] = UnitAttr()
+            results = (_add(block, leaf),)
         case onnx.ConstantOp() if _is_computed_with(op):
             array = to_array(op.value)
             results = (_add(block, train.ConstantOp(dense(array.astype(np.int32) if array.dtype == np.int64 else array))),)
@@ -67,21 +71,30 @@ def _add(block: Block, op: Operation) -> SSAValue:
 def _input(op: onnx.InputOp) -> train.LeafOp:
     if not isinstance(element_of(op.result), IntegerType):
         return train.LeafOp("input", op.tensor.data, op.result.type)
-    return train.LeafOp("labels", op.tensor.data, TensorType(i32, shape_of(op.result)), classes=_classes(op.result))
+    losses = _losses(op.result)
+    classes = min(shape_of(loss.inputs[0])[1] for loss in losses)
+    ignored = {loss.get("ignore_index") for loss in losses}
+    return train.LeafOp(
+        "labels", op.tensor.data, TensorType(i32, shape_of(op.result)), classes, ignored.pop() if len(ignored) == 1 else None
+    )  # fmt: skip
 
 
-def _classes(labels: SSAValue) -> int:
-    """Classes of the loss that the labels reach, directly or reshaped; the fewest where they reach several."""
-    found = []
+def _losses(labels: SSAValue) -> list[onnx.NodeOp]:
+    """The losses that the labels reach, directly or reshaped."""
+    found: list[onnx.NodeOp] = []
     for use in labels.uses:
         assert isinstance(use.operation, onnx.NodeOp)  # integers are no graph outputs
-        if use.operation.operator.inputs[use.index].elements == INTEGERS:
-            found.append(shape_of(use.operation.inputs[0])[1])
-        else:
-            found.append(_classes(use.operation.outs[0]))
-    return min(found)
+        found += [use.operation] if _slot(use).elements == INTEGERS else _losses(use.operation.outs[0])
+    return found
 
 
 def _is_computed_with(op: onnx.ConstantOp) -> bool:
     """Whether the constant is a value for some operator; others are shapes, axes, exponents, which the decompositions read themselves."""
-    return any(not (isinstance(u.operation, onnx.NodeOp) and u.operation.operator.inputs[u.index].constant) for u in op.result.uses)
+    return any(not isinstance(use.operation, onnx.NodeOp) or not _slot(use).constant for use in op.result.uses)
+
+
+def _slot(use: Use) -> Input:
+    """What the operator's row says of the input."""
+    node = use.operation
+    assert isinstance(node, onnx.NodeOp)
+    return node.operator.slots(len(node.inputs))[use.index]

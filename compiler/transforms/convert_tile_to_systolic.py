@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context as XdslContext
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr, TensorType, i64
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
@@ -41,7 +41,7 @@ class ConvertTileToSystolic(ModulePass):
 def _lower(program: tile.ProgramOp) -> systolic.ProgramOp:
     context = Context(program)
     symbols = [s for op in program.body.block.ops if (s := _symbol(op)) is not None]
-    work = [op for op in program.body.block.ops if isinstance(op, tile.TileOp)]
+    work = [op for op in program.body.block.ops if isinstance(op, tile.TileOp) and not _moves_nothing(op)]
     pieces = []
     for op in work:
         context.next_operation()
@@ -61,6 +61,17 @@ def _lower(program: tile.ProgramOp) -> systolic.ProgramOp:
         tables.append(systolic.ProvenanceOp(properties={**words, **{k: IntegerAttr(v, i64) for k, v in numbers.items()}}))
     code = [systolic.QueueOp(queue, ops) for queue, ops in queues.items()]
     return systolic.ProgramOp(program.sym_name.data, program.machine, program.schedule.data, [*tables, *code])
+
+
+def _moves_nothing(op: tile.TileOp) -> bool:
+    """Whether the result is a tensor without elements, as slices and splits may leave."""
+    match op:
+        case tile.CopyOp():
+            return 0 in tile.memref_of(op.dst).get_shape()
+        case tile.MapOp() | tile.TransposeOp() | tile.ReduceOp():
+            return 0 in tile.memref_of(op.out).get_shape()
+        case _:
+            return False
 
 
 def _token(context: Context, op: str, pair: tokens.Pair, piece: Piece) -> Operation:
@@ -94,13 +105,15 @@ def _piece(context: Context, op: tile.TileOp) -> Piece:
 def _symbol(op: Operation) -> systolic.SymbolOp | None:
     """The symbol of a tensor, a buffer or a published name; None for anything else."""
     value: SSAValue
+    more: dict[str, Attribute | None] = {}
     match op:
         case tile.TensorOp():
-            value, name, kind, classes, constant = op.result, op.symbol, op.kind.data, op.classes, op.value
+            value, name, kind = op.result, op.symbol, op.kind.data
+            more = {"classes": op.classes, "ignored": op.ignored, "value": op.value}
         case tile.BufferOp():
-            value, name, kind, classes, constant = op.result, op.symbol, "scratch", None, None
+            value, name, kind = op.result, op.symbol, "scratch"
         case tile.PublishOp():
-            value, name, kind, classes, constant = op.input, op.target, "output", None, None
+            value, name, kind = op.input, op.target, "output"
         case _:
             return None
     home = storage(value).owner
@@ -115,7 +128,6 @@ def _symbol(op: Operation) -> systolic.SymbolOp | None:
             "address": home.address,
             "kind": StringAttr(kind),
             "type": TensorType(type.element_type, type.get_shape()),
-            "classes": classes,
-            "value": constant,
+            **more,
         }
     )

@@ -236,8 +236,8 @@ class TileBuilder:
     def leaf(self, op: train.LeafOp) -> None:
         """A tensor from outside."""
         kind = "param" if op.kind.data == "param" else "input"
-        classes = op.classes.value.data if op.classes else None
-        tensor = tile.TensorOp(kind, op.leaf.data, tile.memref(shape_of(op.result), train.element_of(op.result), tile.DRAM), classes)
+        tensor = tile.TensorOp(kind, op.leaf.data, tile.memref(shape_of(op.result), train.element_of(op.result), tile.DRAM))
+        tensor.classes, tensor.ignored = op.classes, op.ignored
         self.add(tensor)
         self.dram[op.result] = tensor.result
 

@@ -13,6 +13,10 @@ from compiler.transforms.tile_builder import VECTOR, TileBuilder
 from isa.errors import UserError
 
 
+NOTHING = {"sum": 0.0, "max": -np.inf}
+"""What a reduction of no elements gives."""
+
+
 def lower_vector(builder: TileBuilder, op: Operation) -> None:
     """An operation of the train level that is no product, update or output."""
     match op:
@@ -96,6 +100,8 @@ def _reduce(builder: TileBuilder, op: train.ReduceOp) -> None:
     work = _work(op, space, kept, [(op.input, _identity(space))], op.result, [i if i in kept else None for i in range(len(space))])
 
     def emit(ins: list[SSAValue], out: SSAValue, temps: list[SSAValue]) -> list[Operation]:
+        if 0 in space:
+            return [tile.MapOp("copy", [], out, work.layer, work.product, NOTHING[op.fn.data], [0])]
         return [tile.ReduceOp(op.fn.data, ins[0], out, work.layer, work.product)]
 
     tile_blocked.run(builder, work, op.fn.data, emit)

@@ -3,18 +3,20 @@
 from pathlib import Path
 
 import click
-from isa.check import check as check_program
 
+from gradweave.cli.options import machine_file
 from isa.asm import assemble, disassemble
 from isa.binary import read_program, write_program
+from isa.check import check as check_program
 from isa.files import read_bytes, read_text, write
+from isa.machine import Machine
 from isa.program import Program
 
 
-def load(path: str) -> Program:
-    """A program from a binary, checked; raises UserError."""
+def load(path: str, machine: Machine | None = None) -> Program:
+    """A program from a binary, checked, with ``machine`` also for being made for that one; raises UserError."""
     program = read_program(read_bytes(path), path)
-    check_program(program, path)
+    check_program(program, path, machine)
     return program
 
 
@@ -50,12 +52,16 @@ def disasm(binary: str, output: str | None) -> None:
 
 @click.command(short_help="Check a binary without running it.")
 @click.argument("binary", metavar="X.gwb")
-def check(binary: str) -> None:
+@click.option("--machine", callback=machine_file, metavar="M.toml", help="Check also that it was made for this machine.")
+def check(binary: str, machine: Machine | None) -> None:
     """Find what cannot be right before anything runs.
 
     Addresses outside a memory, semaphores that deadlock, loop errors, reads of scratchpad that was never written.
     Exit code 0: nothing wrong found.
+
+    \b
+    gradweave check digits_mlp.gwb --machine programs/machines/32x32.toml
     """
-    program = load(binary)
+    program = load(binary, machine)
     count = sum(len(code) for code in program.queues.values())
     click.echo(f"{binary}: {program.name} for {program.machine.name}, {count} instructions: nothing wrong found")

@@ -6,7 +6,7 @@ import click
 
 import gradweave
 from emulator.run import Engine
-from gradweave.cli.options import batch, engine, loss, machine, progress, seed
+from gradweave.cli.options import batch, engine, init, loss, machine, progress, seed
 from gradweave.tables import comparison_table, show
 from isa.files import write
 from isa.machine import Machine
@@ -21,12 +21,14 @@ from isa.machine import Machine
     "--optimizer", metavar="O", default="sgd", show_default=True,
     help="Update the weights: sgd[:lr=0.01,momentum=0,weight_decay=0]; none: gradients only.",
 )  # fmt: skip
+@init
 @seed
 @engine
 @click.option("--json", "json_path", metavar="TABLE.json", help="Where to write the table: a list of reports, one a row.")
 def command(
-    model: str, machine: Machine, batch: int | None, loss: str | None, optimizer: str, seed: int, engine: Engine, json_path: str | None
-) -> None:
+    model: str, machine: Machine | None, batch: int | None, loss: str | None, optimizer: str, init: str | None, seed: int, engine: Engine,
+    json_path: str | None,
+) -> None:  # fmt: skip
     """Compile and run one training step of MODEL under every schedule, with double buffering and fused update on and off.
 
     All run on the same machine and the same inputs. Ratios name their baseline; gradients are held against a float64 reference.
@@ -43,7 +45,7 @@ def command(
 
         table = gradweave.compare(
             model, machine=machine, batch=batch, loss=loss, optimizer=None if optimizer == "none" else optimizer,
-            seed=seed, engine=engine, each=each,
+            init=init, seed=seed, engine=engine, each=each,
         )  # fmt: skip
     if json_path is not None:
         write(json_path, json.dumps(table.to_json(), indent=1) + "\n")

@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from compiler.driver import lower, lower_to_systolic, training_step
+from compiler.driver import lower_to_systolic, training_step
 from compiler.schedule.schedules import SCHEDULES
-from gradweave.cli.options import check_options, compiling, doing, split
+from gradweave.cli.options import check_options, compiling, doing, seed, split
+from gradweave.compiling import lower_step
 from gradweave.scheduling import resolve
 from isa.asm import disassemble
 from isa.binary import write_program
@@ -20,13 +21,16 @@ SCHEDULE_DOCS = "\b\nSchedules:\n" + "\n".join(f"  {name:<16} {schedule.doc}" fo
 @click.argument("model", metavar="MODEL")
 @click.option("-o", "--output", metavar="X.gwb", help="Where to write.  [default: MODEL's name with .gwb; standard output for ir and asm]")
 @compiling
+@seed
 @click.option("--dump-ir", metavar="DIR", help="Write each level of IR to a numbered file in this folder.")
 @click.option(
     "--emit", type=click.Choice(["ir", "asm", "bin"]), default="bin", show_default=True,
     help="The systolic level of IR, assembly text, or a binary.",
 )  # fmt: skip
 def command(model: str, output: str | None, emit: str, dump_ir: str | None, **options: Any) -> None:
-    """Compile the training step of MODEL (.onnx or .onnxtxt): forward and backward pass, and with --optimizer the update.
+    """Compile the training step of MODEL: forward and backward pass, and with --optimizer the update.
+
+    MODEL is an ONNX model (.onnx, .onnxtxt), or a SCALE-Sim topology table (.csv) whose layers stand alone.
 
     \b
     gradweave compile programs/digits_mlp.onnxtxt --batch 32 --loss softmax-cross-entropy --optimizer sgd:lr=0.1
@@ -37,11 +41,11 @@ def command(model: str, output: str | None, emit: str, dump_ir: str | None, **op
     with doing(f"compiling {Path(model).name}"):
         of_step, of_lowering = split(options)
         step = training_step(model, dump_ir=dump_ir, **of_step)
-        of_lowering["schedule"] = resolve(step, **of_lowering)
         if emit == "ir":
+            of_lowering["schedule"] = resolve(step, **of_lowering)
             content: bytes | str = f"{lower_to_systolic(step, **of_lowering)!s}\n"
         else:
-            program = lower(step, **of_lowering)
+            program = lower_step(step, **of_lowering)
             content = disassemble(program) if emit == "asm" else write_program(program)
     if emit == "bin":
         output = output or Path(model).with_suffix(".gwb").name

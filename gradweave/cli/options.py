@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from compiler.frontend.initialize import KINDS
 from compiler.schedule.schedules import SCHEDULES
 from isa.errors import UserError
 from isa.machine import Machine, load_machine
@@ -27,8 +28,9 @@ def together(*decorators: Callable[[Function], Function]) -> Callable[[Function]
     return decorate
 
 
-def _machine(ctx: click.Context, parameter: click.Parameter, path: str | None) -> Machine:
-    return Machine() if path is None else load_machine(path)
+def machine_file(ctx: click.Context, parameter: click.Parameter, path: str | None) -> Machine | None:
+    """The machine that an option names; None without it."""
+    return None if path is None else load_machine(path)
 
 
 def _names(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -36,8 +38,8 @@ def _names(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ..
 
 
 machine = click.option(
-    "--machine", callback=_machine, metavar="M.toml",
-    help="Machine file: array, memories, energies.  [default: the machine of programs/machines/32x32.toml]",
+    "--machine", callback=machine_file, metavar="M.toml",
+    help="Machine file: array, memories, energies.  [default: that of programs/machines/32x32.toml]",
 )  # fmt: skip
 batch = click.option(
     "--batch", type=click.IntRange(min=1), metavar="N",
@@ -68,6 +70,10 @@ input_grads = click.option(
     "--input-grads", multiple=True, callback=_names, metavar="NAME,…",
     help="Inputs whose gradients are wanted too.",
 )  # fmt: skip
+init = click.option(
+    "--init", type=click.Choice(KINDS),
+    help="Draw the weights anew from --seed: products He-normal, scales 1, offsets 0.  [default: the model's own]",
+)  # fmt: skip
 seed = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Where what is drawn at random starts from.",
@@ -77,7 +83,7 @@ engine = click.option(
     help="fast: whole streams at a time; stepped: every register in every cycle. Both count the same cycles.",
 )  # fmt: skip
 
-compiling = together(machine, schedule, batch, loss, optimizer, double_buffer, fused_update, input_grads)
+compiling = together(machine, schedule, batch, loss, optimizer, double_buffer, fused_update, input_grads, init)
 """What decides which program a model becomes."""
 
 
@@ -90,7 +96,8 @@ def check_options(options: dict[str, Any]) -> None:
 def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of ``compiling``: those of the training step, and those of its lowering to a machine."""
     names = ("machine", "schedule", "double_buffer", "fused_update")
-    return {k: v for k, v in options.items() if k not in names}, {k: options[k] for k in names}
+    of_lowering = {k: options[k] for k in names} | {"machine": options["machine"] or Machine()}
+    return {k: v for k, v in options.items() if k not in names}, of_lowering
 
 
 @contextmanager

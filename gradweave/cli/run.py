@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import gradweave
+from emulator import Emulator, draw_inputs
 from emulator.run import Engine
 from emulator.trace import trace_events
 from gradweave.arrays import inputs_from, write_npz
@@ -41,22 +42,24 @@ def command(
 ) -> None:
     """Run a binary (.gwb), or compile MODEL with the options of `gradweave compile` and run that; report where the cycles went.
 
+    A binary brings its machine along; --machine only checks that it was made for that one.
+
     \b
     gradweave run programs/digits_mlp.onnxtxt --batch 32 --schedule sequential
     gradweave run digits_mlp.gwb --inputs in.npz --outputs out.npz --json report.json
     """
     if Path(target).suffix == ".gwb":
         given = [p.opts[0] for p in ctx.command.params if p.name in options and ctx.get_parameter_source(str(p.name)) == COMMANDLINE]
-        if given:
+        if set(given) - {"--machine"}:
             raise UserError(target, f"is compiled already; {', '.join(given)} can only be given with a model")
-        program = load(target)
+        program = load(target, options["machine"])
     else:
         check_options(options)
         with doing(f"compiling {Path(target).name}"):
-            program = gradweave.compile(target, **options)
-    values = None if inputs is None else inputs_from(inputs, program)
+            program = gradweave.compile(target, seed=seed, **options)
+    values = draw_inputs(program, seed) if inputs is None else inputs_from(inputs, program)
     with doing(f"running {program.name}"):
-        result = gradweave.run(program, values, seed=seed, engine=engine, trace=trace is not None)
+        result = Emulator(program, engine).run(values, trace=trace is not None)
     report = result.report.to_dict()
     if outputs is not None:
         write_npz(outputs, result.outputs)

@@ -61,6 +61,7 @@ LAYERS = {  # axes, shapes of X, W and Y
     "convolution": ("bk(y+r)(x+s),nkrs->bnyx", (2, 3, 6, 7), (4, 3, 3, 2), (2, 4, 4, 6)),
     "strided, dilated": ("b(2y+2r)(2x+s)k,nkrs->bnyx", (2, 9, 8, 3), (4, 3, 2, 3), (2, 4, 4, 3)),
     "groups": ("b(3g+k)(y+r)(x+s),(2g+n)krs->b(2g+n)yx", (2, 6, 5, 4), (4, 3, 2, 2), (2, 4, 4, 3)),
+    "transposed": ("bkyx,knrs->bn(y+r)(x+s)", (2, 3, 3, 4), (3, 4, 2, 2), (2, 4, 4, 5)),
     "pointwise": ("bkyx,nk->bnyx", (2, 5, 3, 4), (6, 5), (2, 6, 3, 4)),
 }
 

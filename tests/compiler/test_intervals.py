@@ -106,6 +106,25 @@ def test_without_double_buffering_folds_never_overlap(rows: int, cols: int, down
             assert taken([DW], "sequential", *shape, double_buffer=False) == folds + 4
 
 
+@pytest.mark.parametrize(("rows", "cols"), [shape for shape in (*SHAPES, *WIDE) if min(shape) > 1])
+@pytest.mark.parametrize(("down", "across"), TILES)
+def test_without_double_buffering_a_pair_of_products_is_one_fold(rows: int, cols: int, down: int, across: int) -> None:
+    """2R+C+2B−2 cycles a tile where two separate folds take 4R+2C+2B−4. The last gradient leaves in R cycles more."""
+    for b in (1, 2, 7):
+        folds = down * across * (2 * rows + cols + 2 * b - 2)
+        expected = 4 + folds + rows + 2
+        assert taken([DX, DW], "interleaved", (rows, cols), b, down * rows, across * cols, double_buffer=False) == expected
+
+
+@pytest.mark.parametrize(("rows", "cols"), SHAPES)
+@pytest.mark.parametrize("product", [DX, DW])
+def test_single_products_follow_each_other_twice_as_fast(rows: int, cols: int, product: str) -> None:
+    """Every max(B, R+1) cycles; so that only the difference between numbers of tiles counts here."""
+    for b in (1, 2, 5, 9):
+        few, many = (taken([product], "sequential", (rows, cols), b, n * rows, cols, double_buffer=True) for n in (4, 9))
+        assert many - few == 5 * max(b, rows + 1), b
+
+
 @pytest.mark.parametrize(
     ("m", "n", "k", "rows", "cols", "scalesim"),
     [

@@ -36,7 +36,7 @@ def counting() -> Program:
             Symbol("w", Space.dram, 0, (2, 2), DType.f32, "param"),
             Symbol("param/w", Space.dram, 0, (2, 2), DType.f32, "output"),
             Symbol("x", Space.dram, 16, (3,), DType.f32, "input"),
-            Symbol("labels", Space.dram, 28, (5,), DType.i32, "input", classes=3),
+            Symbol("labels", Space.dram, 28, (5,), DType.i32, "input", classes=3, ignored=-100),
             Symbol("half", Space.dram, 48, (1,), DType.bf16, "input"),
             Symbol("half'", Space.dram, 48, (1,), DType.bf16, "output"),
         ],
@@ -46,7 +46,7 @@ def counting() -> Program:
     return program
 
 
-GOOD: dict[str, Any] = {"x": np.zeros(3), "labels": np.array([0, 1, 2, 0, 1]), "half": np.array([1 + 2**-9])}
+GOOD: dict[str, Any] = {"x": np.zeros(3), "labels": np.array([0, 1, 2, -100, 1]), "half": np.array([1 + 2**-9])}
 
 
 @ENGINES
@@ -79,7 +79,7 @@ def test_all_that_is_wrong_with_the_inputs_is_listed() -> None:
         '  input "half" is missing, shape [1]',
         '  "y" is not an input; inputs are: x, labels, half',
         '  input "x" has shape [3, 1], expected [3]',
-        '  input "labels" has values from 0 to 3, expected 0 to 2',
+        '  input "labels" has values from 0 to 3, expected 0 to 2, or -100 for what is not to count',
     ]
 
 

@@ -11,9 +11,13 @@ import pytest
 from click.testing import Result
 from onnx import numpy_helper
 
+import gradweave
 from compiler.opt import main as opt
 from compiler.schedule.schedules import SCHEDULES
 from gradweave.cli import main
+from isa.asm import assemble
+from isa.binary import write_program
+from isa.errors import UserError
 
 Cli = Callable[..., Result]
 SMALL = ("small.onnxtxt", "--batch", "6", "--machine", "4x3.toml")
@@ -172,6 +176,12 @@ MISTAKES = {
     "broken binary": ("run broken.gwb", "broken.gwb"),
     "no binary": ("check small.onnxtxt", "small.onnxtxt"),
     "broken assembly": ("asm broken.s -o x.gwb", "broken.s"),
+    "damaged binary": ("run damaged.gwb --outputs out.npz --json report.json", "the checksum does not match; the file is damaged"),
+    "binary that cannot run": ("run deadlock.gwb --outputs out.npz", "deadlock.gwb: the program cannot run: 1 finding"),
+    "binary that cannot be right": ("check deadlock.gwb", "array 0: `wait never`: deadlock"),
+    "assembly that cannot run": ("asm deadlock.s -o x.gwb", "deadlock.s: the program cannot run: 1 finding"),
+    "binary for another machine": ("run small.gwb --machine 4x3.toml", "made for the machine '32x32', which differs from '4x3'"),
+    "check for another machine": ("check small.gwb --machine 4x3.toml", "made for the machine '32x32', which differs from '4x3'"),
     "compiled already": ("run small.gwb --schedule ws --batch 3", "--schedule, --batch"),
     "wrong inputs": ("run small.onnxtxt --batch 6 --inputs data.npz --outputs out.npz", "data.npz"),
     "no such inputs": ("run small.onnxtxt --batch 6 --inputs missing.npz", "missing.npz"),
@@ -183,12 +193,27 @@ MISTAKES = {
 }
 
 
+DEADLOCK = """\
+.program "stuck"
+.machine name = "32x32"
+.dram 64
+.semaphore never
+.queue array
+  wait never
+"""
+
+
 @pytest.fixture
 def mistakes(cli: Cli, folder: Path) -> Path:
     """A folder full of things that are wrong."""
     cli("compile", "small.onnxtxt", "--batch", "2")
     for name in ("broken.onnxtxt", "broken.toml", "broken.gwb", "broken.s"):
         (folder / name).write_text("((((")
+    damaged = bytearray((folder / "small.gwb").read_bytes())
+    damaged[1000] ^= 4
+    (folder / "damaged.gwb").write_bytes(damaged)
+    (folder / "deadlock.s").write_text(DEADLOCK)
+    (folder / "deadlock.gwb").write_bytes(write_program(assemble(DEADLOCK, "deadlock.s")))
     (folder / "tiny.toml").write_text("[scratchpad]\nbytes = 128\n")
     np.savez(folder / "in.npz", x=np.zeros((6, 5)))
     return folder
@@ -204,6 +229,20 @@ def test_mistakes(case: str, cli: Cli, mistakes: Path) -> None:
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+    assert sorted(mistakes.rglob("*")) == before
+
+
+def test_programs_are_checked_before_they_run(cli: Cli, mistakes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Python too, and whoever made them: the compiler's own are no exception."""
+    stuck = assemble(DEADLOCK, "deadlock.s")
+    with pytest.raises(UserError, match="the program cannot run"):
+        gradweave.run(stuck)
+    monkeypatch.setattr("gradweave.compiling.lower", lambda *_, **__: stuck)
+    before = sorted(mistakes.rglob("*"))
+    for command in ("compile", "run", "compare"):
+        result = cli(command, *SMALL, *(("-o", "out.gwb") if command == "compile" else ("--json", "out.json")))
+        assert result.exit_code == 1
+        assert "error: small: the program cannot run: 1 finding" in result.stderr
     assert sorted(mistakes.rglob("*")) == before
 
 

@@ -182,6 +182,7 @@ def programs(draw: st.DrawFn) -> Program:
     symbols = draw(st.lists(st.builds(
         Symbol, TEXT, st.sampled_from(Space), NATURAL, st.lists(st.integers(0, 9), max_size=3).map(tuple), st.sampled_from(DType),
         st.sampled_from(["input", "param", "constant", "output", "scratch"]), st.none() | st.integers(1, 1000),
+        st.none() | st.integers(-1000, 1000),
     ), max_size=4))  # fmt: skip
     origins = draw(st.lists(st.builds(Provenance, TEXT, TEXT, NATURAL, TEXT, NATURAL, NATURAL), max_size=3))
     pool = draw(st.lists(streams(symbols), min_size=1, max_size=4))

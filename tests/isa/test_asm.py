@@ -104,6 +104,12 @@ def test_every_kind_of_field_can_be_written_by_hand() -> None:
     assert program.semaphores == [Semaphore("go")]
 
 
+@pytest.mark.parametrize("number", ["0.1", "-0.01", "1e-05", "0.33333334", "1.6777216e+07", "3.4028235e+38", "1e-45", "-0.0", "inf"])
+def test_immediates_are_printed_as_the_shortest_decimal(number: str) -> None:
+    text = disassemble(assemble(f"{HEAD}.queue array\n  upd lr={number} decay={number}\n", "x.s"))
+    assert f"upd    lr={number} decay={number}\n" in text
+
+
 def test_loops_of_one_name_are_told_apart_by_level() -> None:
     stream = Stream(Space.spad, DType.f32, 0, (Dim(1, 4),), (8, 4))
     assert format_stream(stream, ["n", "n"]) == "@spad.f32[0 + 8*%0 + 4*%1] x1"

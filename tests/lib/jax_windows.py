@@ -243,7 +243,7 @@ def _hard_sigmoid(t: Trace, at: dict[str, Any], x: Any) -> Any:
 
 def _hard_swish(t: Trace, at: dict[str, Any], x: Any) -> Any:
     t.kink(x, -3.0, 3.0)
-    return x * jnp.clip(x / 6 + 0.5, 0, 1)
+    return x * jnp.clip(f32(1 / 6) * x + 0.5, 0, 1)
 
 
 def _prelu(t: Trace, at: dict[str, Any], x: Any, slope: Any) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx
 from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis.strategies import SearchStrategy
 from jax_oracle import DISTURBANCE, Expected, difference, oracle
 from random_networks import Case, Options, networks
 
@@ -50,8 +51,8 @@ def check_network(case: Case, execute: Execute, tolerance: float | None = None) 
     assert not wrong, "\n".join([*wrong, repr(case)])
 
 
-def check_networks(count: int, execute: Execute, tolerance: float | None = None) -> None:
-    """As many random networks, the same in every run; the first failure is shrunk and shown as ONNX text."""
+def check_networks(count: int, execute: Execute, tolerance: float | None = None, cases: SearchStrategy[Case] | None = None) -> None:
+    """As many random networks (by default without convolutions), the same in every run; the first failure is shrunk and shown."""
 
     @settings(
         max_examples=count,
@@ -62,7 +63,7 @@ def check_networks(count: int, execute: Execute, tolerance: float | None = None)
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-    @given(networks())
+    @given(networks() if cases is None else cases)
     def check(case: Case) -> None:
         check_network(case, execute, tolerance)
 

@@ -19,7 +19,10 @@ from onnx import TensorProto, helper
 
 SCHEDULES = ("interleaved", "sequential", "ws", "os", "is", "best-sequential")
 
-SMOOTH = {"Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Exp", "Log", "Sqrt", "Pow", "Div", "SoftmaxCrossEntropyLoss"}
+SMOOTH = {
+    *("Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Exp", "Log", "Sqrt", "Pow", "Div", "SoftmaxCrossEntropyLoss"),
+    *("BatchNormalization", "LRN", "Elu", "HardSwish"),
+}
 """Operators of a network that is no longer products and piecewise-linear functions."""
 
 
@@ -67,6 +70,12 @@ def networks(draw: Callable[..., Any]) -> Case:
     if n.one_of((False, False, False, True)) and (value := cross_entropy_node(n)) is not None:
         n.pool.append(value)
 
+    return finish(n, largest_array=40)
+
+
+def finish(n: Network, largest_array: int) -> Case:
+    """The grown network as a case: its outputs are its last tensor and perhaps another; the options are drawn."""
+    draw = n.draw
     outputs = [n.pool[-1]]
     others = n.pool[1:-1]
     if others and n.one_of((False, False, True)):
@@ -76,8 +85,8 @@ def networks(draw: Callable[..., Any]) -> Case:
     if len(outputs) == 1 and "classes" not in n.data:
         losses += ["mse", "softmax-cross-entropy"] if len(outputs[0].shape) == 2 and outputs[0].scale < 4 else ["mse"]
     options = Options(
-        rows=draw(st.integers(1, 40)),
-        cols=draw(st.integers(1, 40)),
+        rows=draw(st.integers(1, largest_array)),
+        cols=draw(st.integers(1, largest_array)),
         schedule=draw(st.sampled_from(SCHEDULES)),
         double_buffer=draw(st.booleans()),
         fused_update=draw(st.booleans()),

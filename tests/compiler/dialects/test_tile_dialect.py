@@ -15,7 +15,7 @@ PROGRAM = f"""builtin.module {{
     %g = tile.buffer "g.tiles" ring 2 : memref<32x32xf32, "spad">
     %0 = tile.tensor "input" "x" at 128 : memref<5x4xf32, "dram">
     %1 = tile.tensor "param" "fc.w" : memref<4x3xf32, "dram">
-    %2 = tile.tensor "input" "labels" classes 3 : memref<5xi32, "dram">
+    %2 = tile.tensor "input" "labels" classes 3 ignored -100 : memref<5xi32, "dram">
     %3 = tile.tensor "constant" "c" value dense<1.000000e+00> : tensor<3xf32> : memref<3xf32, "dram">
     %4 = tile.buffer "x" : memref<5x4xf32, "spad">
     %5 = tile.buffer "dY" : memref<5x3xf32, "spad">
@@ -67,7 +67,7 @@ def test_text_round_trips() -> None:
     assert [line.split()[0] for line in text.splitlines() if "=" not in line] == [
         line.split()[0] for line in PROGRAM.splitlines() if "=" not in line
     ]
-    for word in ("ring 2 at 64", "at 128", "classes 3", "dense<1.000000e+00>", "imm 1.000000e+00 at [0 : i64]", "stage out"):
+    for word in ("ring 2 at 64", "at 128", "classes 3 ignored -100", "dense<1.000000e+00>", "imm 1.000000e+00 at [0 : i64]", "stage out"):
         assert word in text
 
 

@@ -1,5 +1,6 @@
 """From a model in normal form to the onnx dialect, and what the errors say."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -116,9 +117,11 @@ def test_all_problems_at_once(write: Write) -> None:
         '  node "drop" (Dropout): training_mode true not supported; supported: false (dropout is compiled as in inference)',
         '  node "drop" (Dropout): output "mask" not supported; supported: the first output',
         '  node "Where_8" (Where): operator supported only on constants, which are folded (up to 16777216 elements)',
-        "  supported operators: Add, Cast, Clip, Div, Dropout, Exp, Flatten, Gemm, Identity, LeakyRelu, Log, LogSoftmax, MatMul, Mul, Neg, "
-        "NegativeLogLikelihoodLoss, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Softmax, SoftmaxCrossEntropyLoss, Sqrt, Squeeze, "
-        "Sub, Tanh, Transpose, Unsqueeze",
+        "  supported operators: Abs, Add, AveragePool, BatchNormalization, Cast, Clip, Concat, Conv, ConvTranspose, Div, Dropout, Elu, "
+        "Exp, Expand, Flatten, Gather, Gemm, GlobalAveragePool, GlobalMaxPool, HardSigmoid, HardSwish, Identity, InstanceNormalization, "
+        "LRN, LayerNormalization, LeakyRelu, Log, LogSoftmax, MatMul, Max, MaxPool, Mean, Min, Mul, Neg, NegativeLogLikelihoodLoss, "
+        "PRelu, Pad, Pow, Reciprocal, ReduceMean, ReduceSum, Relu, Reshape, Resize, Selu, Sigmoid, Slice, Softmax, "
+        "SoftmaxCrossEntropyLoss, Softplus, Split, Sqrt, Squeeze, Sub, Sum, Tanh, Tile, Transpose, Unsqueeze",
     ]
 
 
@@ -127,14 +130,14 @@ def test_operators_that_onnx_does_not_have(write: Write) -> None:
       a = Foo(x)
       b = ai.onnx.ml.Normalizer(a)
       [mine] c = com.custom.Op(b)
-      y = Selu(c)
+      y = Erf(c)
     }"""
     assert problems(write(body)) == [
         ": 4 parts of the model are not supported",
         'node "Foo_0" (Foo): operator not supported',
         'node "Normalizer_1" (ai.onnx.ml.Normalizer): operator not supported; supported: ONNX\'s own domain',
         'node "mine" (com.custom.Op): operator not supported; supported: ONNX\'s own domain',
-        'node "Selu_3" (Selu): operator not supported',
+        'node "Erf_3" (Erf): operator not supported',
     ]
 
 
@@ -147,18 +150,28 @@ def test_operators_that_onnx_does_not_have(write: Write) -> None:
         ("float[2,3] x, float[2] s", "Clip(x, s)", "bounds are scalars, not min [2]"),
         ("float[2,3] x, int64[3] s", "SoftmaxCrossEntropyLoss(x, s)", "labels [3] do not fit scores [2, 3]; expected: the scores' "
          "shape without the classes (axis 1)"),
-        ("float[2,4] x, int32[2] s", "NegativeLogLikelihoodLoss(x, s, v)", "weights [3] do not fit 4 classes"),
+        ("float[2,4] x, int32[2] s", "SoftmaxCrossEntropyLoss(x, s, v)", "weights [3] do not fit 4 classes"),
+        ("float[1,3,5,5,5] x, float[2,3,1,1,1] s", "Conv(x, s)", "X of rank 5 not supported; supported: 3 (1-D convolution) and 4 (2-D)"),
+        ("float[1,3,5] x, float[2,2,1] s", "Conv(x, s)", "X has 3 channels, W [2, 2, 1] in 1 group expects 2"),
+        ("float[1,4,5] x, float[3,2,1] s", "Conv<group = 2>(x, s)", "X has 4 channels, W [3, 2, 1] in 2 groups expects 4"),
+        ("float[1,1,3] x, float[1,1,5] s", "Conv(x, s)", "its window does not fit the input: its output would be [1, 1, -1]"),
+        ("float[1,2,5] x", "PRelu(x, v)", "slope [3] does not broadcast to X [1, 2, 5]"),
+        ("float[3,2] x", "Slice(x, back, front, axes, back)", "steps [-1] not supported; supported: positive steps"),
+        ("float[3,2] x", "Gather(x, five)", "index 5 is outside a dimension of 3"),
+        ("float[3,2] x, int64[1] s", "Gather(x, s)", 'input indices ("s") must be a constant'),
+        ("float[1,1,2,2] x", 'Resize<mode = "linear">(x, , , sizes)', 'mode "linear" not supported; supported: "nearest"'),
         ("float16[2] x", "Relu(x)", 'float16 not supported (input "x"); supported: float32'),
         ("int64[2] x", "Relu(x)", 'int64 not supported (input "x"); supported: float32'),
         ("float[2,3] x", "Reshape(x, five)", "[2, 3] does not reshape to [5]"),
     ],
 )  # fmt: skip
 def test_one_problem(write: Write, signature: str, node: str, problem: str) -> None:
-    weights = "float[3,3] w = {1,2,3,4,5,6,7,8,9}, float[3] v = {1,2,3}, int64[1] five = {5}"
+    weights = "float[3,3] w = {1,2,3,4,5,6,7,8,9}, float[3] v = {1,2,3}, int64[1] five = {5}, "
+    weights += "int64[1] back = {-1}, int64[1] front = {-9}, int64[1] axes = {0}, int64[4] sizes = {1,1,4,4}"
     result = signature.split("[")[0]  # the element type of x
     path = write(f"g ({signature}) => ({result}[] y) <{weights}> {{ [it] y = {node} }}")
     found = [line for line in problems(path) if line.startswith("node")]
-    assert found == [f'node "it" ({node.split("(")[0]}): {problem}']
+    assert found == [f'node "it" ({re.split("[<(]", node)[0]}): {problem}']
 
 
 def test_names_of_graphs() -> None:

@@ -163,15 +163,16 @@ def test_softmax_shifts_by_a_constant() -> None:
 
 
 def test_labels() -> None:
-    """Labels are 32-bit leaves that know the number of classes, also through a reshape; all of a loss has role loss."""
+    """Labels are 32-bit leaves that know the classes and what is ignored, also through a reshape; all of a loss has role loss."""
     lines = convert("""
       %x = onnx.input "scores" : tensor<4x3xf32>
       %t = onnx.input "t" : tensor<4x1xi64>
       %a = onnx.constant dense<1> : tensor<1xi64>
       %l = onnx.Squeeze "sq"(%t, %a) : (tensor<4x1xi64>, tensor<1xi64>) -> tensor<4xi64>
-      %y = onnx.NegativeLogLikelihoodLoss "nll"(%x, %l) {reduction = "sum"} : (tensor<4x3xf32>, tensor<4xi64>) -> tensor<f32>
+      %y = onnx.NegativeLogLikelihoodLoss "nll"(%x, %l) {reduction = "sum", ignore_index = -100 : i64}
+        : (tensor<4x3xf32>, tensor<4xi64>) -> tensor<f32>
       onnx.output "y" %y : tensor<f32>""")
-    assert lines[1] == '%t = leaf "labels" "t" classes 3 : tensor<4x1xi32>'
+    assert lines[1] == '%t = leaf "labels" "t" classes 3 ignored -100 : tensor<4x1xi32>'
     assert lines[2] == '%l = reshape %t layer "sq" role "fwd" : (tensor<4x1xi32>) -> tensor<4xi32>'
     assert brief(lines)[3:] == [
         "%0 = constant dense<[[0, 1, 2]]>",

@@ -1,0 +1,155 @@
+"""The lower half of the compiler as a whole: mistakes in one line, and what reaches the program."""
+
+import re
+
+import numpy as np
+import pytest
+from ir_text import parse
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+
+from compiler.emit import emit_program
+from compiler.schedule.schedules import SCHEDULES
+from compiler.transforms import convert_train_to_tile
+from compiler.transforms.allocate_memory import AllocateMemory
+from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
+from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
+from emulator import Emulator
+from isa.check import check
+from isa.dtypes import DType
+from isa.errors import UserError
+from isa.instructions import Queue
+from isa.machine import Array, Machine, Scratchpad
+from isa.program import Program
+
+LAYER = """builtin.module { train.graph @net {
+  %x = train.leaf "input" "x" : tensor<9x7xf32>
+  %w = train.leaf "param" "w" : tensor<7x5xf32>
+  %labels = train.leaf "labels" "labels" classes 3 : tensor<9xi32>
+  %c = train.constant dense<[1.0, 2.0, 3.0, 4.0, 5.0]> : tensor<5xf32>
+  %two = train.constant dense<2.0> : tensor<9x5xf32>
+  %y = train.product "bk,kn->bn"(%x, %w) layer "fc" role "fwd" : (tensor<9x7xf32>, tensor<7x5xf32>) -> tensor<9x5xf32>
+  %z = train.map "fma"(%y, %c, %two) layer "act" role "fwd" : (tensor<9x5xf32>, tensor<5xf32>, tensor<9x5xf32>) -> tensor<9x5xf32>
+  %dw = train.product "bk,bn->kn"(%x, %z) layer "fc" role "dw" : (tensor<9x7xf32>, tensor<9x5xf32>) -> tensor<7x5xf32>
+  %new = train.update(%w, %dw) lr 0.5 momentum 0.0 decay 0.0 layer "sgd" role "update" : (tensor<7x5xf32>, tensor<7x5xf32>) -> tensor<7x5xf32>
+  train.output "output" "z" %z : tensor<9x5xf32>
+  train.output "param" "param/w" %new : tensor<7x5xf32>
+} }"""  # noqa: E501
+SMALL = Machine(name="small", array=Array(rows=4, cols=3))
+
+
+def to_systolic(machine: Machine = SMALL, schedule: str = "interleaved", **options: bool) -> ModuleOp:
+    module = parse(LAYER)
+    convert_train_to_tile.lower(module, machine, schedule, **{"double_buffer": True, "fused_update": False} | options)
+    AllocateMemory().apply(Context(), module)
+    ConvertTileToSystolic().apply(Context(), module)
+    module.verify()
+    return module
+
+
+def program(weights: np.ndarray, **options: bool) -> Program:
+    return emit_program(to_systolic(**options), {"w": weights})
+
+
+def test_an_unknown_schedule_is_told_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=f"unknown schedule 'fast'; there are {', '.join(SCHEDULES)}"):
+        ConvertTrainToTile(schedule="fast").apply(Context(), parse(LAYER))
+
+
+def test_a_machine_for_integers_cannot_train() -> None:
+    with pytest.raises(UserError, match="machine ints: its array computes i8; training needs f32 or bf16 operands"):
+        to_systolic(Machine(name="ints", array=Array(operand="i8")))
+
+
+def test_too_small_a_scratchpad_is_told_with_what_is_needed() -> None:
+    with pytest.raises(UserError, match=r"its scratchpad of 512 bytes is too small .* bytes are needed, .* layer .* larger scratchpad"):
+        to_systolic(Machine(name="tiny", array=Array(rows=4, cols=3), scratchpad=Scratchpad(bytes=512)))
+
+
+def test_addresses_come_before_instructions() -> None:
+    module = parse(LAYER)
+    ConvertTrainToTile().apply(Context(), module)
+    with pytest.raises(UserError, match="has no address yet; run allocate-memory before convert-tile-to-systolic"):
+        ConvertTileToSystolic().apply(Context(), module)
+
+
+def test_what_a_program_holds() -> None:
+    """Symbols with types, kinds and classes; weights and constants in the data section; a published weight where the weight is."""
+    weights = np.arange(35.0).reshape(7, 5)
+    made = program(weights)
+    assert (made.name, made.machine, made.schedule) == ("net", SMALL, "interleaved, double buffer on, fused update off")
+    labels = made.symbol("labels")
+    assert (labels.kind, labels.classes, labels.dtype, labels.shape) == ("input", 3, DType.i32, (9,))
+    w, out = made.symbol("w"), made.symbol("param/w")
+    assert (w.kind, out.kind, out.address, out.shape) == ("param", "output", w.address, (7, 5))
+    data = dict(made.data)
+    np.testing.assert_array_equal(np.frombuffer(data[w.address], np.float32).reshape(7, 5), weights)
+    constants = {np.frombuffer(data[s.address], np.float32).tobytes() for s in made.named("constant")}
+    assert constants == {np.arange(1, 6, dtype=np.float32).tobytes(), np.full(45, 2.0, np.float32).tobytes()}
+    assert made.dram_bytes == max(s.address + s.nbytes for s in made.symbols if s.space.name == "dram")
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("double_buffer", [True, False])
+@pytest.mark.parametrize("fused_update", [True, False])
+@pytest.mark.parametrize(("rows", "cols"), [(4, 3), (8, 2)])
+def test_programs_pass_the_checker_and_compute(schedule: str, double_buffer: bool, fused_update: bool, rows: int, cols: int) -> None:
+    """On 8×2 the nests have an odd number of tiles, so that the next one begins in the middle of the rings."""
+    machine = Machine(array=Array(rows=rows, cols=cols))
+    rng = np.random.default_rng(0)
+    w, x = rng.normal(size=(7, 5)), rng.normal(size=(9, 7))
+    made = emit_program(to_systolic(machine, schedule, double_buffer=double_buffer, fused_update=fused_update), {"w": w})
+    check(made, "test")
+    outputs = Emulator(made).run({"x": x, "labels": np.zeros(9, np.int32)}).outputs
+    z = (x @ w) * np.arange(1, 6) + 2
+    np.testing.assert_allclose(outputs["z"], z, rtol=1e-4)
+    np.testing.assert_allclose(outputs["param/w"], w - 0.5 * (x.T @ z), rtol=1e-3, atol=1e-4)
+
+
+def test_programs_do_not_grow_with_the_tensors() -> None:
+    """Loops stay loops: larger batch and layers, the same instructions. Below 2048 words an update needs no loop."""
+
+    def lengths(scale: int) -> list[int]:
+        text = re.sub(r"(?<=[<x])\d+(?=x)", lambda size: str(int(size[0]) * scale), LAYER.replace("[1.0, 2.0, 3.0, 4.0, 5.0]", "1.0"))
+        module = parse(text)
+        convert_train_to_tile.lower(module, SMALL, "interleaved", double_buffer=True, fused_update=False)
+        AllocateMemory().apply(Context(), module)
+        ConvertTileToSystolic().apply(Context(), module)
+        made = emit_program(module, {"w": np.zeros((7 * scale, 5 * scale))})
+        return [len(made.queues[queue]) for queue in Queue]
+
+    assert lengths(8) == lengths(20)
+
+
+MOMENTUM = ("%dw) lr 0.5 momentum 0.0", "%dw, %w) lr 0.5 momentum 0.9"), (
+    "(tensor<7x5xf32>, tensor<7x5xf32>) -> tensor<7x5xf32>",
+    "(tensor<7x5xf32>, tensor<7x5xf32>, tensor<7x5xf32>) -> (tensor<7x5xf32>, tensor<7x5xf32>)",
+), ("%new =", "%new, %next =")  # fmt: skip
+LAST = 'train.output "output" "z" %z : tensor<9x5xf32>'
+READER = """%u = train.map "neg"({}) layer "u" role "grad" : (tensor<7x5xf32>) -> tensor<7x5xf32>
+  train.output "grad" "u" %u : tensor<7x5xf32>"""
+READ_LATER, USED_TWICE = ((LAST, READER.format(value)) for value in ("%w", "%dw"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "changes", "fused"),
+    [
+        ("interleaved", (), True),
+        ("sequential", (), True),
+        ("os", (), True),
+        ("ws", (), False),
+        ("is", (), False),
+        ("interleaved", MOMENTUM, False),
+        ("interleaved", (READ_LATER,), False),
+        ("interleaved", (USED_TWICE,), False),
+    ],
+)
+def test_updates_happen_in_the_array_only_where_they_can(schedule: str, changes: tuple[tuple[str, str], ...], fused: bool) -> None:
+    text = LAYER
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    module = parse(text)
+    convert_train_to_tile.lower(module, SMALL, schedule, double_buffer=True, fused_update=True)
+    names = [op.name for op in module.walk()]
+    assert ("tile.update" in names, "tile.sgd" in names) == (fused, not fused)

@@ -1,0 +1,25 @@
+"""The table of docs/schedules.md is what the schedules do."""
+
+import re
+from pathlib import Path
+
+from compiler.schedule.schedules import SCHEDULES
+from isa.machine import Machine
+
+PAGE = (Path(__file__).parents[2] / "docs" / "schedules.md").read_text(encoding="utf-8")
+LAYOUT = r"(\w), (\w), (\w)"
+
+
+def test_the_layouts_are_those_of_the_schedules() -> None:
+    rows = re.findall(rf"^\| `([\w-]+)` \| {LAYOUT} \| (\w+) \| {LAYOUT} \| (\w+) \|$", PAGE, flags=re.MULTILINE)
+    sizes = {"b": 2, "k": 3, "n": 4}
+    assert {row[0] for row in rows} == SCHEDULES.keys() - {"best-sequential"}
+    for name, *cells in rows:
+        for product, result, told in (("dx", "dX", cells[:4]), ("dw", "dW", cells[4:])):
+            mapping = SCHEDULES[name].mapping(product, sizes, Machine(), double_buffer=True)
+            held = mapping.stationary(product) or result
+            assert [mapping.rows, mapping.cols, mapping.time, held] == told, (name, product)
+
+
+def test_every_schedule_is_explained() -> None:
+    assert [name for name in SCHEDULES if f"`{name}`" not in PAGE and f"## {name}" not in PAGE] == []
