@@ -116,7 +116,7 @@ def divisors(number: int) -> list[int]:
 
 def plans(sizes: Mapping[str, int], axes: Sequence[str]) -> Iterator[Plan]:
     """Plans for axes of the b class, outermost first: all, blocks of the first, blocks of the second with the first by ones, and so on."""
-    for tiled in (False, True):
+    for tiled in (True, False):  # where both move as much, smaller panels overlap better
         yield Plan({}, tiled)
         before: dict[str, int] = {}
         for axis in axes:

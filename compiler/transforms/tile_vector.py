@@ -12,7 +12,6 @@ from compiler.transforms.tile_blocked import Axes, Work
 from compiler.transforms.tile_builder import VECTOR, TileBuilder
 from isa.errors import UserError
 
-
 NOTHING = {"sum": 0.0, "max": -np.inf}
 """What a reduction of no elements gives."""
 
