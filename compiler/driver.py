@@ -22,7 +22,7 @@ from compiler.pipeline import training_passes
 from compiler.schedule.schedules import Schedule
 from compiler.transforms import convert_train_to_tile
 from compiler.transforms.add_optimizer import initial_velocities
-from compiler.transforms.allocate_memory import AllocateMemory
+from compiler.transforms.allocate_memory import AllocateMemory, ScratchpadError
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
 from isa.errors import UserError
@@ -97,13 +97,23 @@ def lower_to_systolic(
     Raises:
         UserError: the machine is too small, or an option cannot be used.
     """
-    module = step.module.clone()
-    convert_train_to_tile.lower(module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update)
-    allocate_memory = AllocateMemory()
-    allocate_memory.apply(Context(), module)
+    limits = iter([-1, *(machine.scratchpad.bytes >> shift for shift in (2, 3, 4, 5, 6)), 0])
+    while True:
+        # What is too much for the scratchpad lives in DRAM: the largest tensors first, as few as will do.
+        limit = next(limits)
+        module = step.module.clone()
+        convert_train_to_tile.lower(
+            module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update, dram_above=limit
+        )  # fmt: skip
+        try:
+            AllocateMemory().apply(Context(), module)
+            break
+        except ScratchpadError:
+            if limit == 0:
+                raise
     name = schedule if isinstance(schedule, str) else schedule.name
-    to_tile = ConvertTrainToTile(name, f"{machine.name}.toml", double_buffer, fused_update)
-    _dump(step, module, 2, "tile", [to_tile, allocate_memory])
+    to_tile = ConvertTrainToTile(name, f"{machine.name}.toml", double_buffer, fused_update, limit)
+    _dump(step, module, 2, "tile", [to_tile, AllocateMemory()])
     to_systolic = ConvertTileToSystolic()
     to_systolic.apply(Context(), module)
     _dump(step, module, 3, "systolic", [to_systolic])

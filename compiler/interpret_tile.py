@@ -40,14 +40,12 @@ def interpret_tile(module: ModuleOp, leaves: Mapping[str, Array]) -> dict[str, A
                     published[op.target.data] = memories[op.input]
                 case tile.TensorOp() | tile.BufferOp():
                     memories[op.result] = _memory(op, leaves)
-                case tile.ViewOp():
-                    memories[op.result] = memories[op.input].reshape(memref_of(op.result).get_shape())
-                    assert np.shares_memory(memories[op.result], memories[op.input]), "a view of words that do not lie side by side"
-                case tile.SliceOp():
-                    lists = to_ints(op.starts), to_ints(op.steps), memref_of(op.result).get_shape()
-                    memories[op.result] = memories[op.input][tuple(slice(s, s + by * n, by) for s, by, n in zip(*lists, strict=True))]
                 case tile.NestOp():
                     _Nest(op, memories).run(op.body.block.ops, {})
+                case tile.BlocksOp():
+                    for turn in range(op.count.value.data):
+                        for inner in op.body.block.ops:
+                            _execute(inner, memories, turn)
                 case _:
                     _execute(op, memories)
     return published
@@ -73,9 +71,19 @@ def _store(memories: Memories, value: SSAValue, result: Array) -> None:
     memories[value][...] = result
 
 
-def _execute(op: Operation, memories: Memories) -> None:
-    """A copy, or the vector unit's work."""
+def _execute(op: Operation, memories: Memories, turn: int = 0) -> None:
+    """A part of a tensor, a copy, or the vector unit's work; ``turn``: of the block that it is in."""
     match op:
+        case tile.ViewOp():
+            memories[op.result] = memories[op.input].reshape(memref_of(op.result).get_shape())
+            assert np.shares_memory(memories[op.result], memories[op.input]), "a view of words that do not lie side by side"
+        case tile.SliceOp():
+            lists = to_ints(op.starts), to_ints(op.steps), memref_of(op.result).get_shape()
+            memories[op.result] = memories[op.input][tuple(slice(s, s + by * n, by) for s, by, n in zip(*lists, strict=True))]
+        case tile.WindowOp():
+            axis, size = op.axis.value.data, memref_of(op.result).get_shape()[op.axis.value.data]
+            part = [slice(None)] * axis + [slice(turn * size, (turn + 1) * size)]
+            memories[op.result] = memories[op.input][tuple(part)]
         case tile.CopyOp():
             _store(memories, op.dst, memories[op.src])
         case tile.MapOp():
@@ -113,47 +121,55 @@ class _Nest:
     def __init__(self, op: tile.NestOp, memories: Memories) -> None:
         self.memories = memories
         self.rows, self.cols = op.rows.data, op.cols.data
-        self.panels = {inner.panel for inner in op.walk() if isinstance(inner, tile.StageOp)}
+        self.panels = {inner.panel: inner.outside.data for inner in op.walk() if isinstance(inner, tile.StageOp)}
         self.w: Array = np.full((1, 1), np.nan)
         self.g: Array | float = 0.0
         self.updated = False
 
     def run(self, ops: Iterable[Operation], at: Position) -> None:
+        ops = list(ops)
+        stages = [op for op in ops if isinstance(op, tile.StageOp)]
+        for stage in stages:
+            if stage.way.data != "out":
+                self.stage(stage, at, out=False)
         for op in ops:
             if isinstance(op, tile.ForOp):
                 extent, step = op.extent.value.data, op.step.value.data
                 for start in range(0, extent, step):
                     self.run(op.body.block.ops, {**at, op.axis.data: slice(start, min(start + step, extent))})
-            else:
+            elif not isinstance(op, tile.StageOp):
                 self.execute(op, at)
+        for stage in stages:
+            if stage.way.data != "in":
+                self.stage(stage, at, out=True)
 
     def execute(self, op: Operation, at: Position) -> None:
         match op:
             case tile.ResidentOp():
                 self.w = self.part(op.src, op.axes.data, at, self.rows + self.cols).copy()
-            case tile.StageOp():
-                self.stage(op, at)
             case tile.BeatOp():
                 self.beat(op, at)
             case tile.UpdateOp():
                 self.w = self.w - op.lr.value.data * (self.g + op.decay.value.data * self.w)
                 self.updated = True
             case tile.DrainOp():
-                self.part(op.dst, op.axes.data, at, self.rows + self.cols)[...] = self.w if self.updated else self.g
+                part = self.part(op.dst, op.axes.data, at, self.rows + self.cols)
+                part[...] = (self.w if self.updated else self.g) + (part if len(op.slot) > 1 else 0.0)
                 self.g, self.updated = 0.0, False
             case _:
                 raise AssertionError(f"{op.name} is no operation of a nest")
 
-    def stage(self, op: tile.StageOp, at: Position) -> None:
-        """What a panel has of its tensor: the tile in hand of what lies on the lanes, all of every other dimension."""
+    def stage(self, op: tile.StageOp, at: Position, *, out: bool) -> None:
+        """What a panel has of its tensor: the piece in hand of the axes outside, all of every other."""
         tensor, panel = self.memories[op.tensor], self.memories[op.panel]
         source, target = [], []
         for terms, size in zip(parse_axes(op.axes.data), panel.shape, strict=True):
-            start = sum(factor * at[axis].start for axis, factor in terms if axis in at)
-            extent = next((at[axis].stop - at[axis].start for axis, _ in terms if axis in (self.rows, self.cols)), size)
+            start = sum(factor * at[axis].start for axis, factor in terms if axis in op.outside.data)
+            tiles = [at[axis].stop - at[axis].start for axis, _ in terms if axis in (self.rows, self.cols) and axis in op.outside.data]
+            extent = tiles[0] if tiles else size
             source.append(slice(start, start + extent))
             target.append(slice(0, extent))
-        if op.out:
+        if out:
             tensor[tuple(source)] = panel[tuple(target)]
         else:
             panel[tuple(target)] = tensor[tuple(source)]
@@ -176,7 +192,7 @@ class _Nest:
         A panel begins where its tile does.
         """
         memory = self.memories[value]
-        chosen = (self.rows, self.cols, "g") if value in self.panels else ()
+        chosen = self.panels.get(value, "")
         starts = [sum(factor * at[axis].start for axis, factor in terms if axis not in chosen) for terms in parse_axes(axes)]
         extents = {axis: at[axis].stop - at[axis].start for axis in order}
         for terms, start, size in zip(parse_axes(axes), starts, memory.shape, strict=True):

@@ -34,7 +34,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from compiler.dialects.tile_base import DRAM, SPAD, MemRef, TileOp, in_dram, memref, memref_of, optional_int, verify_space
 from compiler.dialects.tile_loops import BeatOp, DrainOp, ForOp, NestOp, ResidentOp, StageOp, UpdateOp
-from compiler.dialects.tile_work import CopyOp, MapOp, PoolGradOp, PoolOp, ReduceOp, SgdOp, TransposeOp
+from compiler.dialects.tile_work import BlocksOp, CopyOp, MapOp, PoolGradOp, PoolOp, ReduceOp, SgdOp, TransposeOp, WindowOp
 from compiler.dialects.train import ints, to_ints
 
 
@@ -167,16 +167,17 @@ class SliceOp(IRDLOperation):
         if any(s < 0 or by < 1 or s + by * (n - 1) >= size for s, by, n, size in zip(*lists, strict=True)):
             raise VerifyException("the slice leaves the tensor")
 
+
 __all__ = [
-    "DRAM", "SPAD", "BeatOp", "BufferOp", "CopyOp", "DrainOp", "ForOp", "MapOp", "MemRef", "NestOp", "PoolGradOp", "PoolOp", "ProgramOp",
-    "PublishOp", "ReduceOp", "ResidentOp", "SgdOp", "SliceOp", "StageOp", "TensorOp", "Tile", "TileOp", "TransposeOp", "UpdateOp", "ViewOp",
-    "in_dram", "memref", "memref_of",
+    "DRAM", "SPAD", "BeatOp", "BlocksOp", "BufferOp", "CopyOp", "DrainOp", "ForOp", "MapOp", "MemRef", "NestOp", "PoolGradOp", "PoolOp",
+    "ProgramOp", "PublishOp", "ReduceOp", "ResidentOp", "SgdOp", "SliceOp", "StageOp", "TensorOp", "Tile", "TileOp", "TransposeOp",
+    "UpdateOp", "ViewOp", "WindowOp", "in_dram", "memref", "memref_of",
 ]  # fmt: skip
 
 Tile = Dialect(
     "tile",
     [
-        ProgramOp, TensorOp, PublishOp, BufferOp, ViewOp, SliceOp, CopyOp, MapOp, ReduceOp, TransposeOp, PoolOp, PoolGradOp, SgdOp,
-        NestOp, ForOp, ResidentOp, DrainOp, StageOp, BeatOp, UpdateOp,
+        ProgramOp, TensorOp, PublishOp, BufferOp, ViewOp, SliceOp, WindowOp, BlocksOp, CopyOp, MapOp, ReduceOp, TransposeOp, PoolOp,
+        PoolGradOp, SgdOp, NestOp, ForOp, ResidentOp, DrainOp, StageOp, BeatOp, UpdateOp,
     ],
 )  # fmt: skip

@@ -8,7 +8,6 @@ from xdsl.dialects.builtin import (
     FloatAttr,
     IntegerAttr,
     StringAttr,
-    UnitAttr,
     f64,
     i64,
 )
@@ -110,7 +109,10 @@ class ResidentOp(_Axes):
 
 @irdl_op_definition
 class DrainOp(_Axes):
-    """Take the accumulators, or after a ``tile.update`` the weights, out of the array; to DRAM through ``slot``."""
+    """Take the accumulators, or after a ``tile.update`` the weights, out of the array; to DRAM through a slot.
+
+    With a second slot they are added to what is in DRAM, which comes through that one.
+    """
 
     name = "tile.drain"
     dst = operand_def(MemRef)
@@ -119,9 +121,9 @@ class DrainOp(_Axes):
     tag = prop_def(StringAttr)
     assembly_format = "$dst $axes `as` $tag (`through` $slot^)? attr-dict `:` type($dst) (`,` type($slot)^)?"
 
-    def __init__(self, dst: SSAValue, axes: str, tag: str, slot: SSAValue | None) -> None:
+    def __init__(self, dst: SSAValue, axes: str, tag: str, *slots: SSAValue) -> None:
         super().__init__(
-            operands=[dst, [] if slot is None else [slot]], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
+            operands=[dst, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
         )
 
     def verify_(self) -> None:
@@ -132,23 +134,32 @@ class DrainOp(_Axes):
 
 @irdl_op_definition
 class StageOp(_Axes):
-    """Bring a panel (all of the streamed axis, one tile of the other) from DRAM into a ring, or with ``out`` take it back."""
+    """Bring a panel of a tensor from DRAM into a ring, or take it back.
+
+    A panel is what the loops over the axes ``outside`` choose: of an axis on the array's lanes one tile, of others one turn; it has all
+    of every other axis.  ``way``: in, out, or inout for partial sums, which come in and go out again.
+    """
 
     name = "tile.stage"
     tensor = operand_def(MemRef)
     panel = operand_def(MemRef)
     axes = prop_def(StringAttr)
     tag = prop_def(StringAttr)
-    out = opt_prop_def(UnitAttr)
-    assembly_format = "(`out` $out^)? $tensor $axes `as` $tag `panel` $panel attr-dict `:` type($tensor) `,` type($panel)"
+    way = prop_def(StringAttr)
+    outside = prop_def(StringAttr)
+    assembly_format = "$way $tensor $axes `as` $tag `panel` $panel `by` $outside attr-dict `:` type($tensor) `,` type($panel)"
 
-    def __init__(self, tensor: SSAValue, axes: str, tag: str, panel: SSAValue, *, out: bool = False) -> None:
+    def __init__(self, tensor: SSAValue, axes: str, tag: str, panel: SSAValue, way: str, outside: str) -> None:
         super().__init__(
             operands=[tensor, panel],
-            properties={"axes": StringAttr(axes), "tag": StringAttr(tag), "out": UnitAttr() if out else None},
-        )
+            properties={
+                "axes": StringAttr(axes), "tag": StringAttr(tag), "way": StringAttr(way), "outside": StringAttr(outside),
+            },
+        )  # fmt: skip
 
     def verify_(self) -> None:
+        if self.way.data not in ("in", "out", "inout"):
+            raise VerifyException(f"a panel goes in, out or inout, not {self.way.data!r}")
         self.verify_axes(self.axes, self.tensor)
         self.verify_axes(self.axes, self.panel)
 

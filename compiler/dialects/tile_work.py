@@ -3,25 +3,32 @@
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
+    I64,
     ArrayAttr,
     Float64Type,
     FloatAttr,
     IntegerAttr,
     StringAttr,
     f64,
+    i64,
 )
-from xdsl.ir import SSAValue
+from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.irdl import (
+    IRDLOperation,
     irdl_op_definition,
     operand_def,
     opt_prop_def,
     prop_def,
+    region_def,
+    result_def,
+    traits_def,
     var_operand_def,
 )
+from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
 from compiler.dialects import train
-from compiler.dialects.tile_base import SPAD, MemRef, TileOp, in_dram, verify_space
+from compiler.dialects.tile_base import DRAM, SPAD, MemRef, TileOp, in_dram, memref, memref_of, verify_space
 from compiler.dialects.train import ints, to_ints
 from isa.vector import FUNCTIONS, REDUCTIONS
 
@@ -41,6 +48,44 @@ class CopyOp(TileOp):
     def verify_(self) -> None:
         if in_dram(self.src) == in_dram(self.dst):
             raise VerifyException("a copy goes from one memory to the other")
+
+
+@irdl_op_definition
+class WindowOp(IRDLOperation):
+    """Inside a ``tile.blocks``: the part of a tensor that belongs to the current block, ``size`` entries of ``axis``."""
+
+    name = "tile.window"
+    axis = prop_def(IntegerAttr[I64])
+    input = operand_def(MemRef)
+    result = result_def(MemRef)
+    assembly_format = "$input `axis` $axis attr-dict `:` type($input) `to` type($result)"
+
+    def __init__(self, input: SSAValue, axis: int, size: int) -> None:
+        type = memref_of(input)
+        shape = [size if i == axis else n for i, n in enumerate(type.get_shape())]
+        space = DRAM if in_dram(input) else SPAD
+        super().__init__(
+            operands=[input],
+            properties={"axis": IntegerAttr(axis, i64)},
+            result_types=[memref(shape, type.element_type, space)],
+        )
+
+
+@irdl_op_definition
+class BlocksOp(TileOp):
+    """Work on tensors too large for the scratchpad, block by block: copies in, the vector unit's work, copies out, ``count`` times."""
+
+    name = "tile.blocks"
+    count = prop_def(IntegerAttr[I64])
+    body = region_def("single_block")
+    traits = traits_def(NoTerminator())
+    assembly_format = "$count `layer` $layer `product` $product $body attr-dict"
+
+    def __init__(self, count: int, layer: str, product: str, body: Sequence[Operation]) -> None:
+        super().__init__(
+            properties={"count": IntegerAttr(count, i64), "layer": StringAttr(layer), "product": StringAttr(product)},
+            regions=[Region(Block(list(body)))],
+        )
 
 
 @irdl_op_definition

@@ -5,6 +5,8 @@ A tensor's axes are written dimension by dimension, one letter for an axis of it
     bk                      X of a fully-connected layer
     b(8g+k)(2y+r)(2x+s)     X of a convolution in groups of 8 channels with stride 2: tap r,s of pixel y,x
 
+An axis that is walked in blocks is two: ``(8Y+y)`` is row y of the Y-th block of 8.
+
 The axes of a layer fall into classes by the tensors they appear in: b (X and Y: batch and pixels), k (X and W: input channels, and the
 taps of a convolution), n (W and Y: output channels, and the taps of a transposed convolution), g (all three: groups).
 """
@@ -16,8 +18,8 @@ from math import prod
 Expression = tuple[tuple[str, int], ...]
 """(axis, coefficient) terms of one dimension."""
 
-_DIMENSION = re.compile(r"([a-z])|\(([^()]*)\)")
-_TERM = re.compile(r"(\d*)([a-z])")
+_DIMENSION = re.compile(r"([a-zA-Z])|\(([^()]*)\)")
+_TERM = re.compile(r"(\d*)([a-zA-Z])")
 ROLES = {"fwd": ("X", "W", "Y"), "dx": ("dY", "W", "dX"), "dw": ("X", "dY", "dW")}
 """Operands and result of each product."""
 
@@ -113,6 +115,19 @@ def classes_of(tensors: Mapping[str, str]) -> dict[str, str]:
             raise ValueError(f"axis {axis} is only in {where}; every axis is in two tensors or in all three")
         found[axis] = kinds[where]
     return found
+
+
+def blocked(text: str, blocks: Mapping[str, int]) -> str:
+    """The axes with some of them split into blocks of the given sizes: y becomes (8Y+y)."""
+    dimensions = []
+    for terms in parse_axes(text):
+        split: list[tuple[str, int]] = []
+        for axis, factor in terms:
+            if axis in blocks:
+                split.append((axis.upper(), factor * blocks[axis]))
+            split.append((axis, factor))
+        dimensions.append(tuple(split))
+    return format_axes(dimensions)
 
 
 def macs(sizes: Mapping[str, int]) -> int:

@@ -25,9 +25,13 @@ def nbytes(value: SSAValue) -> int:
 
 def storage(value: SSAValue) -> SSAValue:
     """The tensor or buffer behind views and slices."""
-    while isinstance(value.owner, tile.ViewOp | tile.SliceOp):
+    while isinstance(value.owner, tile.ViewOp | tile.SliceOp | tile.WindowOp):
         value = value.owner.input
     return value
+
+
+class ScratchpadError(UserError):
+    """What lives in the scratchpad at one time does not fit; with more of it in DRAM it may."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def _scratchpad(program: tile.ProgramOp) -> None:
     addresses, total = allocate_roomy(lifetimes, capacity)
     if total > capacity:
         worst = max(range(len(work)), key=lambda i: live_bytes(lifetimes, i))
-        raise UserError(
+        raise ScratchpadError(
             f"machine {machine.name}",
             f"its scratchpad of {capacity:,} bytes is too small for this network: {total:,} bytes are needed, most of them around layer "
             f'"{work[worst].layer.data}"; give the machine a larger scratchpad or lower --batch',

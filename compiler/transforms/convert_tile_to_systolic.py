@@ -16,6 +16,7 @@ from compiler.dialects import systolic, tile
 from compiler.dialects.systolic import OPS
 from compiler.schedule import tokens
 from compiler.transforms.allocate_memory import storage
+from compiler.transforms.systolic_blocks import lower_blocks
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_nests import lower_nest
 from compiler.transforms.systolic_pool import lower_pool, lower_pool_grad
@@ -89,6 +90,8 @@ def _piece(context: Context, op: tile.TileOp) -> Piece:
             return lower_reduce(context, op)
         case tile.TransposeOp():
             return lower_transpose(context, op)
+        case tile.BlocksOp():
+            return lower_blocks(context, op, _piece)
         case tile.PoolOp():
             return lower_pool(context, op)
         case tile.PoolGradOp():

@@ -5,6 +5,7 @@ gradients of weights go out tile by tile, everything else stays in the scratchpa
 scheduled together: interleaved in one nest, or one nest after the other.
 """
 
+import sys
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -18,7 +19,8 @@ from compiler.dialects.machine import machine_attr
 from compiler.schedule import SCHEDULES
 from compiler.schedule.schedules import Schedule
 from compiler.transforms.tile_builder import TileBuilder
-from compiler.transforms.tile_nests import emit_nest
+from compiler.transforms.tile_nests import Nest
+from compiler.transforms.tile_vector import lower_vector
 from isa.errors import UserError
 from isa.machine import Machine, load_machine
 
@@ -37,13 +39,17 @@ class ConvertTrainToTile(ModulePass):
     """Load and drain tiles behind the beats."""
     fused_update: bool = False
     """Update weights in the array, where schedule and optimiser allow it; their gradients are then not stored."""
+    dram_above: int = -1
+    """Tensors of more bytes live in DRAM and come in pieces; negative: none does."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = load_machine(self.machine) if self.machine else Machine()
-        lower(op, machine, self.schedule, double_buffer=self.double_buffer, fused_update=self.fused_update)
+        lower(op, machine, self.schedule, double_buffer=self.double_buffer, fused_update=self.fused_update, dram_above=self.dram_above)
 
 
-def lower(module: ModuleOp, machine: Machine, schedule: str | Schedule, *, double_buffer: bool, fused_update: bool) -> None:
+def lower(
+    module: ModuleOp, machine: Machine, schedule: str | Schedule, *, double_buffer: bool, fused_update: bool, dram_above: int = -1
+) -> None:
     """The pass, for callers that have a machine rather than its file, or a schedule that is not in the table.
 
     Raises:
@@ -58,7 +64,8 @@ def lower(module: ModuleOp, machine: Machine, schedule: str | Schedule, *, doubl
     for graph in [op for op in module.body.block.ops if isinstance(op, train.GraphOp)]:
         label = f"{schedule.name}, double buffer {_on(double_buffer)}, fused update {_on(fused_update)}"
         program = tile.ProgramOp(graph.sym_name.data, machine_attr(machine), label, 2 if double_buffer else 1)
-        builder = TileBuilder(program, machine, schedule, double_buffer=double_buffer)
+        limit = dram_above if dram_above >= 0 else sys.maxsize
+        builder = TileBuilder(program, machine, schedule, double_buffer=double_buffer, dram_above=limit)
         _Walk(builder, fused_update).graph(graph)
         module.body.block.insert_op_before(program, graph)
         Rewriter.erase_op(graph, safe_erase=False)
@@ -86,7 +93,7 @@ class _Walk:
     def operation(self, op: Operation) -> None:
         match op:
             case train.ProductOp() if op.role.data == "fwd":
-                emit_nest(self.builder, [op], None)
+                Nest(self.builder, [op]).emit(None)
             case train.ProductOp():
                 self.gradients(op)
             case train.UpdateOp():
@@ -94,7 +101,7 @@ class _Walk:
             case train.OutputOp():
                 self.builder.output(op)
             case _:
-                self.builder.simple(op)
+                lower_vector(self.builder, op)
 
     def gradients(self, op: train.ProductOp) -> None:
         """Both gradient products of a layer, dX before dW; which of them exist is the graph's affair."""
@@ -104,12 +111,12 @@ class _Walk:
                 pair.append(other)
                 break
         pair.sort(key=lambda p: p.role.data, reverse=True)
-        fused = self.fusable(pair) if self.fused_update else None
-        if self.builder.schedule.interleaves:
-            emit_nest(self.builder, pair, fused)
-        else:
-            for product in pair:
-                emit_nest(self.builder, [product], fused if product.role.data == "dw" else None)
+        fused = None
+        for products in [pair] if self.builder.schedule.interleaves else [[product] for product in pair]:
+            nest = Nest(self.builder, products)
+            if self.fused_update and not nest.in_blocks and products[-1].role.data == "dw":
+                fused = self.fusable(pair)
+            nest.emit(fused if products[-1].role.data == "dw" else None)
         self.done |= set(pair)
         if fused is not None:
             self.done.add(fused)

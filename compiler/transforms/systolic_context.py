@@ -9,6 +9,7 @@ from compiler.dialects import tile
 from compiler.dialects.machine import to_machine
 from compiler.schedule.tokens import Access
 from compiler.transforms.allocate_memory import nbytes, storage
+from compiler.transforms.systolic_streams import Loop, Memory
 from isa.instructions import Queue
 from isa.program import Provenance
 
@@ -30,12 +31,18 @@ class Context:
         self.slots = program.slots.value.data
         self.semaphores: dict[str, int] = {}
         """Initial tokens by name; a semaphore's index is its position."""
+        self.around: Loop | None = None
+        """The loop of the ``tile.blocks`` being lowered."""
         self._entries: dict[tuple[str, str, int], int] = {}
         self._macs: list[int] = []
         self._traffic: list[int] = []
         self._phases: dict[SSAValue, int] = {}
         self._seen: set[SSAValue] = set()
         self._kept = {storage(op.input) for op in program.body.block.ops if isinstance(op, tile.PublishOp)}
+
+    def memory(self, value: SSAValue) -> Memory:
+        """The memory that a value stands for where the lowering is."""
+        return Memory.of(value, self.around)
 
     # -- provenance -------------------------------------------------------------------------------------------------
 

@@ -33,8 +33,8 @@ class _Nest:
         self.tile = {self.rows: machine.rows, self.cols: machine.cols}
         self.single = context.slots == 1
         self.stages = [inner for inner in op.walk() if isinstance(inner, tile.StageOp)]
-        self.panels: dict[SSAValue, Stack] = {}
-        """Loops around the stage of each panel: they choose its slot."""
+        self.panels: dict[SSAValue, tuple[tile.StageOp, Stack]] = {}
+        """The stage of each panel, and the loops around it: they choose its slot."""
         self.resident = next((inner for inner in op.walk() if isinstance(inner, tile.ResidentOp)), None)
         self.drain = next((inner for inner in op.walk() if isinstance(inner, tile.DrainOp)), None)
         self.update = next((inner for inner in op.walk() if isinstance(inner, tile.UpdateOp)), None)
@@ -43,12 +43,12 @@ class _Nest:
     def piece(self) -> Piece:
         self.context.work(self.op.macs.value.data)
         body = list(self.op.body.block.ops)
-        code = {queue: self.body(queue, body, []) for queue in Queue if queue is not Queue.vector}
+        code = {queue: self.body(queue, body, []) for queue in Queue}
         tiles = prod(Loop(f.axis.data, f.extent.value.data, f.step.value.data).count for f in self.tile_loops())
         if self.resident is not None and self.resident.slot:
             self.context.advance(self.resident.slot[0], tiles)
-        if self.drain is not None and self.drain.slot:
-            self.context.advance(self.drain.slot[0], tiles)
+        for slot in self.drain.slot if self.drain is not None else ():
+            self.context.advance(slot, tiles)
         return Piece({queue: ops for queue, ops in code.items() if ops}, list(dict.fromkeys(self.accesses)), self.provenance())
 
     def tile_loops(self) -> list[tile.ForOp]:
@@ -64,11 +64,16 @@ class _Nest:
         has_drain = any(isinstance(op, tile.DrainOp) for op in ops)
         if queue is Queue.array:
             for stage in stages:
-                self.panels[storage(stage.panel)] = list(stack)
-                out.append(self.wait(self.panel_semaphore(stage, "empty" if stage.out else "full")))
+                self.panels[storage(stage.panel)] = stage, list(stack)
+                out.append(self.wait(self.panel_token(stage, "empty" if stage.way.data == "out" else "full")))
             if self.single and has_drain:
                 out.append(self.wait(self.context.semaphore("g.free", 1)))
+        loaded = not self.turns_over(ops)
         for op in ops:
+            if queue is Queue.dma_in and not loaded and not isinstance(op, tile.StageOp):
+                # Accumulators of the block before have to be in DRAM before any is read back.
+                out.append(self.wait(self.context.semaphore("p.turn", 1)))
+                loaded = True
             if isinstance(op, tile.ForOp):
                 out += self.loop(queue, op, stack)
             elif isinstance(op, tile.BeatOp):
@@ -76,9 +81,14 @@ class _Nest:
                     out += self.beat(op, ops, stack)
             else:
                 out += self.step(queue, op, stack)
+        if queue is Queue.dma_out:
+            for stage in stages:
+                out += self.store_panel(stage, stack)
+            if self.turns_over(ops):
+                out.append(self.signal(self.context.semaphore("p.turn", 1)))
         if queue is Queue.array:
             for stage in stages:
-                out.append(self.signal(self.panel_semaphore(stage, "full" if stage.out else "empty")))
+                out.append(self.signal(self.panel_token(stage, "empty" if stage.way.data == "in" else "done")))
             if self.single and has_resident:
                 out.append(self.signal(self.context.semaphore("tile.free", 1)))
         return out
@@ -102,14 +112,16 @@ class _Nest:
                 return self.load(op.src, op.slot[0], op.axes.data, op.tag.data, "w", stack)
             case tile.ResidentOp(), Queue.wchain:
                 return self.wload(op, stack)
-            case tile.StageOp(), Queue.dma_in if not op.out:
-                return self.stage(op, stack)
-            case tile.StageOp(), Queue.dma_out if op.out:
-                return self.stage(op, stack)
+            case tile.StageOp(), Queue.dma_in if op.way.data != "out":
+                return self.load_panel(op, stack)
             case tile.UpdateOp(), Queue.array:
                 return [self.make("upd", lr=op.lr.value.data, decay=op.decay.value.data)]
             case tile.DrainOp(), Queue.gchain:
                 return self.drained(op, stack)
+            case tile.DrainOp(), Queue.dma_in if len(op.slot) > 1:
+                return self.load(op.dst, op.slot[1], op.axes.data, op.tag.data, "p", stack)
+            case tile.DrainOp(), Queue.vector if len(op.slot) > 1:
+                return self.accumulate(op, stack)
             case tile.DrainOp(), Queue.dma_out if op.slot:
                 return self.store(op, stack)
             case _:
@@ -129,11 +141,21 @@ class _Nest:
     def make(self, op: str, product: str | None = None, **args: object) -> Operation:
         return OPS[op].of(self.provenance(product), **args)
 
-    def panel_semaphore(self, stage: tile.StageOp, state: str) -> int:
-        way = "out" if stage.out else "in"
-        same = [s for s in self.stages if bool(s.out) == bool(stage.out)]
-        initial = self.context.slots if state == "empty" else 0
-        return self.context.semaphore(f"panel.{way}{same.index(stage)}.{state}", initial)
+    def turns_over(self, ops: Sequence[Operation]) -> bool:
+        """Whether this is what one block does, where accumulators are added to those of the blocks before."""
+        if self.drain is None or len(self.drain.slot) < 2:
+            return False
+        loops = [op for op in ops if isinstance(op, tile.ForOp)]
+        inner = [f for op in loops for f in op.walk() if isinstance(f, tile.ForOp)]
+        inside = any(isinstance(f.parent_op(), tile.ForOp) and f.parent_op().axis.data.isupper() for f in loops)  # type: ignore[union-attr]
+        return inside and not any(f.axis.data.isupper() for f in inner)
+
+    def panel_token(self, stage: tile.StageOp, state: str) -> int:
+        """Semaphore of a panel: full (from DRAM), done (by the array), empty."""
+        way = stage.way.data
+        same = [s for s in self.stages if s.way == stage.way]
+        ring = Memory.of(stage.panel).slots
+        return self.context.semaphore(f"panel.{way}{same.index(stage)}.{state}", ring if state == "empty" else 0)
 
     def touch(self, queue: Queue, memory: Memory, *, writes: bool, sums: bool = False) -> None:
         access = Access(queue, memory.space, memory.base, memory.base + memory.nbytes, writes, sums)
@@ -211,8 +233,21 @@ class _Nest:
         return [
             self.wait(self.context.semaphore("g.empty", self.context.slots)),
             self.make("drain", dst=target),
-            self.signal(self.context.semaphore("g.full", 0)),
+            self.signal(self.context.semaphore("g.partial" if len(op.slot) > 1 else "g.full")),
             *after,
+        ]
+
+    def accumulate(self, op: tile.DrainOp, stack: Stack) -> list[Operation]:
+        """Drained accumulators plus those of the blocks before."""
+        axes, tag = op.axes.data, op.tag.data
+        dims = self.slot_dims(Memory.of(op.slot[0]), self.tile_dims(Memory.of(op.dst), axes, stack))
+        drained, before = (self.slot_stream(slot, dims, tag, stack) for slot in op.slot)
+        return [
+            self.wait(self.context.semaphore("g.partial")),
+            self.wait(self.context.semaphore("p.full")),
+            self.make("vec", fn="add", dst=drained, a=drained, b=before),
+            self.signal(self.context.semaphore("p.empty", self.context.slots)),
+            self.signal(self.context.semaphore("g.summed")),
         ]
 
     def store(self, op: tile.DrainOp, stack: Stack) -> list[Operation]:
@@ -223,45 +258,47 @@ class _Nest:
         source = self.slot_stream(op.slot[0], self.slot_dims(Memory.of(op.slot[0]), dims), tag, stack)
         target = memory.stream(dims, self.moved(memory, axes, stack), None, Operand[tag])
         return [
-            self.wait(self.context.semaphore("g.full", 0)),
+            self.wait(self.context.semaphore("g.summed" if len(op.slot) > 1 else "g.full")),
             self.make("st", dst=target, src=source),
             self.signal(self.context.semaphore("g.empty", self.context.slots)),
         ]
 
     # -- panels ---------------------------------------------------------------------------------------------------------
 
-    def stage(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
-        """A panel to or from DRAM."""
-        tensor, panel, axes, tag = Memory.of(op.tensor), Memory.of(op.panel), op.axes.data, Operand[op.tag.data]
-        dims, packed = self.panel_dims(tensor, axes, stack), self.panel_dims(panel, axes, stack)
-        outside = tensor.stream(dims, self.moved(tensor, axes, stack), None, tag)
-        inside = panel.stream(packed, (), ring_of(panel, 0, stack), tag)
-        queue = Queue.dma_out if op.out else Queue.dma_in
-        self.touch(queue, tensor, writes=bool(op.out))
-        self.touch(queue, panel, writes=not op.out)
-        if op.out:
-            self.context.writes(storage(op.tensor))
-            before, after, transfer = "full", "empty", self.make("st", dst=outside, src=inside)
-        else:
-            self.context.reads(storage(op.tensor))
-            before, after, transfer = "empty", "full", self.make("ld", dst=inside, src=outside)
-        return [self.wait(self.panel_semaphore(op, before)), transfer, self.signal(self.panel_semaphore(op, after))]
+    def load_panel(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
+        outside, inside = self.panel_streams(op, stack)
+        self.touch(Queue.dma_in, Memory.of(op.tensor), writes=False)
+        self.touch(Queue.dma_in, Memory.of(op.panel), writes=True)
+        self.context.reads(storage(op.tensor))
+        load = self.make("ld", dst=inside, src=outside)
+        return [self.wait(self.panel_token(op, "empty")), load, self.signal(self.panel_token(op, "full"))]
 
-    def panel_dims(self, memory: Memory, axes: str, stack: Stack) -> list[Dim]:
-        """A panel's dimensions as they lie in the tensor or in the panel; a group is one tile of its dimension."""
+    def store_panel(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
+        if op.way.data == "in":
+            return []
+        outside, inside = self.panel_streams(op, stack)
+        self.touch(Queue.dma_out, Memory.of(op.tensor), writes=True)
+        self.touch(Queue.dma_out, Memory.of(op.panel), writes=False)
+        self.context.writes(storage(op.tensor))
+        store = self.make("st", dst=outside, src=inside)
+        return [self.wait(self.panel_token(op, "done")), store, self.signal(self.panel_token(op, "empty"))]
+
+    def panel_streams(self, op: tile.StageOp, stack: Stack) -> tuple[Stream, Stream]:
+        """A panel as it lies in the tensor, and in the ring."""
+        tensor, panel, axes, tag = Memory.of(op.tensor), Memory.of(op.panel), op.axes.data, Operand[op.tag.data]
+        outer = tensor.stream(self.panel_dims(tensor, panel, op, stack), self.moved(tensor, axes, stack), None, tag)
+        return outer, panel.stream(self.panel_dims(panel, panel, op, stack), (), ring_of(panel, 0, stack), tag)
+
+    def panel_dims(self, memory: Memory, panel: Memory, op: tile.StageOp, stack: Stack) -> list[Dim]:
+        """A panel's dimensions as they lie in the tensor or in the panel."""
         dims = []
-        panel_shape = [1 + sum(f * (self.part(axis) - 1) for axis, f in terms) for terms in parse_axes(axes)]
-        for terms, extent, stride in zip(parse_axes(axes), panel_shape, memory.strides, strict=True):
-            lane = next((axis for axis, _ in terms if axis in self.tile), None)
+        for terms, extent, stride in zip(parse_axes(op.axes.data), panel.shape, memory.strides, strict=True):
+            lane = next((axis for axis, _ in terms if axis in self.tile and axis in op.outside.data), None)
             if lane is None:
                 dims.append(Dim(extent, stride))
             else:
                 dims.append(dim_of(lane, self.sizes[lane], self.tile[lane], stride, stack))
         return [dim for dim in dims if dim.count > 1 or dim.limit is not None] or [Dim(1, memory.dtype.size)]
-
-    def part(self, axis: str) -> int:
-        """How much of an axis a panel has."""
-        return 1 if axis == "g" else min(self.sizes[axis], self.tile.get(axis, self.sizes[axis]))
 
     # -- beats ------------------------------------------------------------------------------------------------------------
 
@@ -310,5 +347,6 @@ class _Nest:
         if staged is None:
             return memory.stream([dim], self.moved(memory, axes, stack), None, Operand[tag])
         # A panel is addressed from its own start: the loops that choose it do not move within it.
-        moved = [0 if level < len(staged) else move for level, move in enumerate(steps(strides, stack))]
-        return memory.stream([dim], moved, ring_of(memory, 0, staged), Operand[tag])
+        stage, around = staged
+        within = {axis: stride for axis, stride in strides.items() if axis not in stage.outside.data}
+        return memory.stream([dim], steps(within, stack), ring_of(memory, 0, around), Operand[tag])

@@ -20,7 +20,7 @@ LOWEST = -3.4028234663852886e38
 
 def lower_pool(context: Context, op: tile.PoolOp) -> Piece:
     """out ← fn(out, window) for each tap."""
-    source, out = Memory.of(op.input), Memory.of(op.out)
+    source, out = context.memory(op.input), context.memory(op.out)
     window = _Window(context, op, source, [out], out.shape)
     fn = {"max": "max", "sum": "add"}[op.fn.data]
 
@@ -34,7 +34,7 @@ def lower_pool(context: Context, op: tile.PoolOp) -> Piece:
 
 def lower_pool_grad(context: Context, op: tile.PoolGradOp) -> Piece:
     """dX's window += dY for each tap; of a maximum only where X is Y and no earlier tap was."""
-    memories, out = [Memory.of(v) for v in op.ins], Memory.of(op.out)
+    memories, out = [context.memory(v) for v in op.ins], context.memory(op.out)
     if op.fn.data == "sum":
         sweep = _Window(context, op, out, memories, memories[0].shape)
         return sweep.piece(lambda s: [sweep.vec("add", dst=s[0], a=s[0], b=s[1])], {}, written=[0])

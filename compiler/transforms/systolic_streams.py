@@ -31,18 +31,24 @@ def dtype_of(element: Attribute) -> DType:
             return DType.i32
 
 
-def _layout(value: SSAValue, size: int) -> tuple[int, tuple[int, ...]]:
-    """Byte offset in the tensor or buffer behind a value, and byte strides."""
-    owner = value.owner
-    if isinstance(owner, tile.SliceOp):
-        offset, strides = _layout(owner.input, size)
-        offset += sum(start * stride for start, stride in zip(to_ints(owner.starts), strides, strict=True))
-        return offset, tuple(step * stride for step, stride in zip(to_ints(owner.steps), strides, strict=True))
-    if isinstance(owner, tile.ViewOp):
-        offset, strides = _layout(owner.input, size)
-        assert strides == row_major(tile.memref_of(owner.input).get_shape(), size), "only side by side words have another shape"
-        return offset, row_major(tile.memref_of(value).get_shape(), size)
-    return 0, row_major(tile.memref_of(value).get_shape(), size)
+def _layout(value: SSAValue, size: int) -> tuple[int, tuple[int, ...], int]:
+    """Byte offset in the tensor or buffer behind a value, byte strides, and bytes from one block to the next."""
+    owner, shape = value.owner, tile.memref_of(value).get_shape()
+    match owner:
+        case tile.SliceOp():
+            offset, strides, step = _layout(owner.input, size)
+            offset += sum(start * stride for start, stride in zip(to_ints(owner.starts), strides, strict=True))
+            return offset, tuple(by * stride for by, stride in zip(to_ints(owner.steps), strides, strict=True)), step
+        case tile.WindowOp():
+            offset, strides, _ = _layout(owner.input, size)
+            axis = owner.axis.value.data
+            return offset, strides, strides[axis] * shape[axis]
+        case tile.ViewOp():
+            offset, strides, step = _layout(owner.input, size)
+            assert strides == row_major(tile.memref_of(owner.input).get_shape(), size), "only side by side words have another shape"
+            return offset, row_major(shape, size), step
+        case _:
+            return 0, row_major(shape, size), 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +77,44 @@ class Memory:
     symbol: str
     slots: int
     slot_bytes: int
+    outer: tuple[int, ...] = ()
+    """Bytes that each loop of a ``tile.blocks`` around it moves it on by."""
+    turns: tuple[int, ...] = ()
+    """Turns of those loops."""
+    slot: Ring | None = None
+    """Which buffer of a ring is meant, in a ``tile.blocks``."""
 
     @staticmethod
-    def of(value: SSAValue) -> "Memory":
-        """The memory that a value stands for, once it is allocated."""
+    def of(value: SSAValue, around: "Loop | None" = None) -> "Memory":
+        """The memory that a value stands for, once it is allocated; ``around``: the loop of the ``tile.blocks`` that it is used in."""
         owner = storage(value).owner
         assert isinstance(owner, tile.TensorOp | tile.BufferOp)
         assert owner.address is not None
         type = tile.memref_of(value)
         dtype = dtype_of(type.element_type)
-        offset, strides = _layout(value, dtype.size)
+        offset, strides, step = _layout(value, dtype.size)
         ring = owner.ring.value.data if isinstance(owner, tile.BufferOp) and owner.ring else 1
         space = Space.dram if isinstance(owner, tile.TensorOp) else Space.spad
+        size = align(nbytes(owner.result))
+        slot = Ring(ring, size, 0, (1,)) if around is not None and ring > 1 else None
         return Memory(
             space, owner.address.value.data + offset, dtype, type.get_shape(), strides, owner.symbol.data, ring,
-            align(nbytes(owner.result)),
+            size, (step,) if around else (), (around.count,) if around else (), slot,
         )  # fmt: skip
 
     @property
     def nbytes(self) -> int:
         """Bytes from its first to its last, all slots of a ring together."""
         span = self.dtype.size + sum(stride * (extent - 1) for stride, extent in zip(self.strides, self.shape, strict=True))
-        return span if self.slots == 1 else self.slots * self.slot_bytes
+        if self.slots > 1:
+            return self.slots * self.slot_bytes
+        return span + sum(step * (turns - 1) for step, turns in zip(self.outer, self.turns, strict=True))
 
     def stream(
         self, dims: Sequence[Dim], strides: Sequence[int] = (), ring: Ring | None = None, operand: Operand = Operand.none
     ) -> Stream:
         """A stream into this memory; a slot that no loop changes is part of the base."""
-        base = self.base
+        base, ring, strides = self.base, ring or self.slot, (*self.outer, *strides)
         if ring is not None and not ring.steps:
             base, ring = base + ring.size * ring.start, None
         return Stream(self.space, self.dtype, base, tuple(dims), trim(strides), ring, operand, self.symbol)

@@ -27,7 +27,7 @@ def _provenance(context: Context, op: tile.TileOp) -> int:
 
 def lower_copy(context: Context, op: tile.CopyOp) -> Piece:
     """A whole tensor between the memories."""
-    src, dst = Memory.of(op.src), Memory.of(op.dst)
+    src, dst = context.memory(op.src), context.memory(op.dst)
     inward = src.space is Space.dram
     queue = Queue.dma_in if inward else Queue.dma_out
     if inward:
@@ -35,13 +35,16 @@ def lower_copy(context: Context, op: tile.CopyOp) -> Piece:
     else:
         context.writes(storage(op.dst))
     provenance = _provenance(context, op)
-    transfer = OPS["ld" if inward else "st"].of(provenance, dst=dst.whole(), src=src.whole())
-    return Piece({queue: [transfer]}, [_access(queue, src, writes=False), _access(queue, dst, writes=True)], provenance)
+
+    def make(streams: list[Stream]) -> Operation:
+        return OPS["ld" if inward else "st"].of(provenance, dst=streams[0], src=streams[1])
+
+    return _swept(queue, [dst, src], dst.shape, [dst.strides, src.strides], make, provenance)
 
 
 def lower_map(context: Context, op: tile.MapOp) -> Piece:
     """An elementwise function; operands broadcast by strides of 0."""
-    out, ins = Memory.of(op.out), [Memory.of(v) for v in op.ins]
+    out, ins = context.memory(op.out), [context.memory(v) for v in op.ins]
     patterns = [out.strides, *(broadcast(m.shape, m.strides, out.shape) for m in ins)]
     immediates = to_ints(op.imm_at) if op.imm_at else ()
     imm = op.imm.value.data if op.imm else 0.0
@@ -61,7 +64,7 @@ def lower_map(context: Context, op: tile.MapOp) -> Piece:
 
 def lower_transpose(context: Context, op: tile.TransposeOp) -> Piece:
     """A permuted copy."""
-    source, out = Memory.of(op.input), Memory.of(op.out)
+    source, out = context.memory(op.input), context.memory(op.out)
     permuted = [source.strides[axis] for axis in to_ints(op.perm)]
 
     provenance = _provenance(context, op)
@@ -74,7 +77,7 @@ def lower_transpose(context: Context, op: tile.TransposeOp) -> Piece:
 
 def lower_reduce(context: Context, op: tile.ReduceOp) -> Piece:
     """A reduction; kept dimensions come first, so that loops, if any are needed, never split a sum."""
-    source, out = Memory.of(op.input), Memory.of(op.out)
+    source, out = context.memory(op.input), context.memory(op.out)
     into = broadcast(out.shape, out.strides, source.shape)
     kept = sorted(range(len(source.shape)), key=lambda axis: into[axis] == 0)
     shape = [source.shape[axis] for axis in kept]
@@ -92,7 +95,14 @@ def _vector(
     memories: Sequence[Memory], shape: Sequence[int], patterns: Sequence[Sequence[int]],
     make: Callable[[list[Stream]], Operation], provenance: int,
 ) -> Piece:  # fmt: skip
-    """One vector instruction, result first, in loops over the dimensions that a stream has no room for."""
+    return _swept(Queue.vector, memories, shape, patterns, make, provenance)
+
+
+def _swept(
+    queue: Queue, memories: Sequence[Memory], shape: Sequence[int], patterns: Sequence[Sequence[int]],
+    make: Callable[[list[Stream]], Operation], provenance: int,
+) -> Piece:  # fmt: skip
+    """One instruction, its first memory written, in loops over the dimensions that a stream has no room for."""
     counts, strides = collapse(shape, patterns)
     outer = max(0, len(counts) - MAX_DIMS)
     streams = [
@@ -104,8 +114,8 @@ def _vector(
         loop = OPS["loop"].of(provenance, name=f"i{depth}", count=counts[depth])
         loop.regions[0].block.add_op(code)
         code = loop
-    accesses = [_access(Queue.vector, m, writes=i == 0) for i, m in enumerate(memories)]
-    return Piece({Queue.vector: [code]}, accesses, provenance)
+    accesses = [_access(queue, m, writes=i == 0) for i, m in enumerate(memories)]
+    return Piece({queue: [code]}, accesses, provenance)
 
 
 def lower_sgd(context: Context, op: tile.SgdOp) -> Piece:
@@ -119,8 +129,8 @@ class _Sgd:
         self.provenance = context.provenance(op.layer.data, op.product.data)
         grad_in_dram = tile.in_dram(op.grad)
         self.moved: list[SSAValue] = [*([op.grad] if grad_in_dram else []), *op.weights]
-        self.outside = [Memory.of(v) for v in self.moved]
-        self.inside = [Memory.of(v) for v in op.buffers]
+        self.outside = [context.memory(v) for v in self.moved]
+        self.inside = [context.memory(v) for v in op.buffers]
         size, self.words = self.outside[-1].nbytes // self.outside[-1].dtype.size, self.inside[0].shape[0]
         self.loop = Loop("i", size, self.words)
         self.stack = [self.loop] if self.loop.count > 1 else []
@@ -151,7 +161,7 @@ class _Sgd:
         accesses += [_access(Queue.dma_out, m, writes=False) for m in self.inside[self.skip :]]
         accesses += [_access(Queue.dma_out, m, writes=True) for m in self.outside[self.skip :]]
         if not self.skip:
-            accesses.append(_access(Queue.vector, Memory.of(self.op.grad), writes=False))
+            accesses.append(_access(Queue.vector, self.context.memory(self.op.grad), writes=False))
         return Piece(code, accesses, self.provenance)
 
     def whole(self, index: int) -> Stream:
@@ -164,7 +174,7 @@ class _Sgd:
     def grad(self) -> Stream:
         if self.skip:
             return self.chunk(0)
-        return Memory.of(self.op.grad).stream([self.dim], [self.words * 4] if self.stack else [])
+        return self.context.memory(self.op.grad).stream([self.dim], [self.words * 4] if self.stack else [])
 
     def repeat(self, before: str, body: Sequence[Operation], after: str) -> list[Operation]:
         """The body between its handshakes, for every chunk."""

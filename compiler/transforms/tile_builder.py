@@ -10,6 +10,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from compiler.dialects import tile, train
 from compiler.dialects.train import shape_of, to_ints
 from compiler.schedule.axes import axes_in, shared
+from compiler.schedule.blocks import WORD, divisor_below
 from compiler.schedule.mapping import INTERLEAVED, Mapping
 from compiler.schedule.schedules import Schedule
 from isa.errors import UserError
@@ -21,20 +22,22 @@ CHUNK_WORDS = 2048
 # The product under which the report books what is no matrix product.
 VECTOR = {"fwd": "vector", "loss": "vector", "grad": "vector", "dx": "dx", "dw": "dw", "update": "update"}
 
-NOTHING = {"sum": 0.0, "max": -np.inf}
-"""What a reduction of no elements gives."""
-
 
 class TileBuilder:
     """Writes a ``tile.program``; knows for every tensor where its words are.
 
-    A tensor is known by its *root*: the value behind any reshapes.
+    A tensor is known by its *root*: the value behind any reshapes.  Weights, and tensors above ``dram_above`` bytes, live in DRAM; the
+    others live in the scratchpad from where they are made, or first read, to their last use.
     """
 
-    def __init__(self, program: tile.ProgramOp, machine: Machine, schedule: Schedule, *, double_buffer: bool) -> None:
+    def __init__(
+        self, program: tile.ProgramOp, machine: Machine, schedule: Schedule, *, double_buffer: bool, dram_above: int
+    ) -> None:
         self.program, self.machine, self.schedule = program, machine, schedule
-        self.double_buffer = double_buffer
+        self.double_buffer, self.dram_above = double_buffer, dram_above
         self.slots = program.slots.value.data
+        self.panel_budget = machine.scratchpad.bytes // 2
+        """Bytes that the panels of one operation may take."""
         self.block = program.body.block
         self.dram: dict[SSAValue, SSAValue] = {}
         self.spad: dict[SSAValue, SSAValue] = {}
@@ -75,8 +78,8 @@ class TileBuilder:
     def mapping(self, op: train.ProductOp) -> Mapping:
         """The dataflow that the schedule gives to a product.
 
-        Results whose tiles overlap (dX of a convolution: taps meet) cannot stay in the array, which has one accumulator for each: they are
-        computed weight-stationary under every schedule.
+        Results whose tiles overlap (dX of a convolution: taps meet) cannot stay in the array, which has one accumulator for each: they
+        are computed weight-stationary under every schedule.
         """
         mapping = self.schedule.mapping(op.role.data, op.class_sizes, self.machine, double_buffer=self.double_buffer)
         result = op.stored[2]
@@ -87,6 +90,17 @@ class TileBuilder:
         """Whether a product's result is only wanted in DRAM: a weight's gradient."""
         readers = self.users(value)
         return all(isinstance(u, train.UpdateOp | train.OutputOp) for u in readers)
+
+    def large(self, value: SSAValue) -> bool:
+        """Whether the tensor is too large to live in the scratchpad."""
+        return WORD * int(np.prod(shape_of(value), dtype=np.int64)) > self.dram_above
+
+    def stays_in_dram(self, value: SSAValue) -> bool:
+        """Whether a tensor is read from DRAM piece by piece: a weight, or a large one."""
+        root = self.root(value)
+        self.materialise(value)
+        weight = isinstance(root.owner, train.LeafOp) and root.owner.kind.data == "param"
+        return root in self.dram and root not in self.spad and (weight or self.large(root))
 
     # -- memory -------------------------------------------------------------------------------------------
 
@@ -106,17 +120,16 @@ class TileBuilder:
             self.dram[self.root(value)] = op.result
         return op.result
 
-    def buffer(self, name: str, shape: tuple[int, ...], element: Attribute, ring: int | None = None) -> SSAValue:
+    def buffer(self, name: str, shape: Sequence[int], element: Attribute, ring: int | None = None) -> SSAValue:
         """A new scratchpad buffer."""
         op = tile.BufferOp(self.unique(name), tile.memref(shape, element, tile.SPAD), ring)
         self.add(op)
         return op.result
 
     def ring(self, name: str) -> SSAValue:
-        """The ring of tiles called ``w`` or ``g``, which all nests share."""
+        """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` partial ones."""
         if name not in self.rings:
-            shape = (self.machine.rows, self.machine.cols)
-            op = tile.BufferOp(f"{name}.tiles", tile.memref(shape, f32, tile.SPAD), self.slots)
+            op = tile.BufferOp(f"{name}.tiles", tile.memref((self.machine.rows, self.machine.cols), f32, tile.SPAD), self.slots)
             first = self.block.first_op
             if first is None:
                 self.block.add_op(op)
@@ -131,21 +144,27 @@ class TileBuilder:
         self.spad[self.root(value)] = memory
         return memory
 
-    def only_in_dram(self, value: SSAValue) -> SSAValue | None:
-        """A weight in the value's shape; None for what is, or is worth bringing, in the scratchpad as a whole."""
+    def result_in_dram(self, value: SSAValue, name: str) -> SSAValue:
+        """A DRAM home for a result; it bears the name under which the user asked for it, if so."""
+        asked = [u.target.data for u in self.users(value) if isinstance(u, train.OutputOp)]
+        return self.tensor("scratch", asked[0] if asked else self.unique(name), value)
+
+    def in_dram(self, value: SSAValue) -> SSAValue:
+        """A tensor that lives in DRAM, in the value's shape."""
         root = self.root(value)
-        if root in self.spad or not isinstance(root.owner, train.LeafOp) or root.owner.kind.data != "param":
-            return None
-        return self.view(self.dram[root], shape_of(value))
+        home = self.dram[root]
+        if shape_of(value) != shape_of(root) and isinstance(home.owner, tile.SliceOp):
+            home = self.tensor("scratch", self.unique("slice"), root, home=False)
+            self.copy_in_dram(self.dram[root], home, "slice", "vector")
+            self.dram[root] = home
+        return self.view(home, shape_of(value))
 
     def in_spad(self, value: SSAValue, layer: str, product: str) -> SSAValue:
         """The tensor in the scratchpad in the value's shape, copied there if it was not."""
         root = self.root(value)
         self.materialise(value)
         if root not in self.spad:
-            name = f"{layer}.in"
-            if isinstance(root.owner, train.LeafOp):
-                name = root.owner.leaf.data
+            name = root.owner.leaf.data if isinstance(root.owner, train.LeafOp) else f"{layer}.in"
             copy = self.buffer(name, shape_of(root), train.element_of(root))
             self.add(tile.CopyOp(self.dram[root], copy, layer, product))
             self.spad[root] = copy
@@ -162,106 +181,6 @@ class TileBuilder:
             self.add(tile.MapOp("copy", [memory], self.spad[root], layer, product))
         return self.spad[root]
 
-    def part(self, memory: SSAValue, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> SSAValue:
-        """A slice of a tensor, in place."""
-        op = tile.SliceOp(memory, starts, sizes, steps)
-        self.add(op)
-        return op.result
-
-    def fill(self, memory: SSAValue, value: float, layer: str, product: str) -> None:
-        """Every word becomes the value."""
-        self.add(tile.MapOp("copy", [], memory, layer, product, value, [0]))
-
-    def view(self, memory: SSAValue, shape: tuple[int, ...]) -> SSAValue:
-        if tile.memref_of(memory).get_shape() == tuple(shape):
-            return memory
-        op = tile.ViewOp(memory, shape)
-        self.add(op)
-        return op.result
-
-    # -- operations that are no products --------------------------------------------------------------------
-
-    def simple(self, op: Operation) -> None:
-        """Leaves, constants and the vector unit's work."""
-        match op:
-            case train.LeafOp():
-                kind = "param" if op.kind.data == "param" else "input"
-                tensor = tile.TensorOp(kind, op.leaf.data, tile.memref(shape_of(op.result), train.element_of(op.result), tile.DRAM))
-                tensor.classes, tensor.ignored = op.classes, op.ignored
-                self.add(tensor)
-                self.dram[op.result] = tensor.result
-            case train.ConstantOp() | train.ReshapeOp():
-                pass  # a constant is an immediate, or made a tensor by what needs it; a reshape moves nothing
-            case train.MapOp():
-                self.map(op)
-            case train.ReduceOp():
-                source, out = self._unary(op.input, op.result, op, op.fn.data)
-                if 0 in shape_of(op.input):
-                    self.fill(out, NOTHING[op.fn.data], op.layer.data, VECTOR[op.role.data])
-                else:
-                    self.add(tile.ReduceOp(op.fn.data, source, out, op.layer.data, VECTOR[op.role.data]))
-                self.produced(op.result)
-            case train.TransposeOp():
-                source, out = self._unary(op.input, op.result, op, "transpose")
-                self.add(tile.TransposeOp(source, to_ints(op.perm), out, op.layer.data, VECTOR[op.role.data]))
-                self.produced(op.result)
-            case train.BroadcastOp():
-                source, out = self._unary(op.input, op.result, op, "broadcast")
-                self.add(tile.MapOp("copy", [source], out, op.layer.data, VECTOR[op.role.data]))
-                self.produced(op.result)
-            case train.SliceOp() | train.PlaceOp() | train.ConcatOp():
-                self.rearrange(op)
-                self.produced(op.result)
-            case train.PoolOp() | train.PoolGradOp():
-                self.pool(op)
-                self.produced(op.result)
-            case _:
-                raise UserError(op.name, "convert-train-to-tile does not know this operation")
-
-    def rearrange(self, op: train.SliceOp | train.PlaceOp | train.ConcatOp) -> None:
-        """A slice moves nothing; placing and concatenating copy into slices of the result."""
-        layer, product = op.layer.data, VECTOR[op.role.data]
-        shape = shape_of(op.result)
-        match op:
-            case train.SliceOp():
-                source = self.in_spad(op.input, layer, product)
-                self.spad[op.result] = self.part(source, to_ints(op.starts), shape, to_ints(op.steps))
-            case train.PlaceOp():
-                source = self.in_spad(op.input, layer, product)
-                out = self.result(op.result, f"{layer}.padded")
-                if shape_of(op.input) != shape:
-                    self.fill(out, op.value.value.data, layer, product)
-                inner = self.part(out, to_ints(op.starts), shape_of(op.input), to_ints(op.steps))
-                self.add(tile.MapOp("copy", [source], inner, layer, product))
-            case train.ConcatOp():
-                axis, at = op.axis.value.data, 0
-                sources = [self.in_spad(value, layer, product) for value in op.inputs]
-                out = self.result(op.result, f"{layer}.concat")
-                for value, source in zip(op.inputs, sources, strict=True):
-                    starts = [at if i == axis else 0 for i in range(len(shape))]
-                    inner = self.part(out, starts, shape_of(value), [1] * len(shape))
-                    self.add(tile.MapOp("copy", [source], inner, layer, product))
-                    at += shape_of(value)[axis]
-
-    def pool(self, op: train.PoolOp | train.PoolGradOp) -> None:
-        """Pooling and its gradient, tap by tap."""
-        layer, product = op.layer.data, VECTOR[op.role.data]
-        if isinstance(op, train.PoolOp):
-            source = self.in_spad(op.input, layer, product)
-            self.add(tile.PoolOp(op, source, self.result(op.result, f"{layer}.pool"), product))
-            return
-        ins = [self.in_spad(value, layer, product) for value in op.inputs]
-        if op.fn.data == "max":
-            grad = op.inputs[-1]
-            ins += [self.buffer(f"{layer}.{name}", shape_of(grad), train.element_of(grad)) for name in ("left", "chosen")]
-        out = self.result(op.result, f"{layer}.dX")
-        self.fill(out, 0.0, layer, product)
-        self.add(tile.PoolGradOp(op, ins, out, product))
-
-    def _unary(self, source: SSAValue, result: SSAValue, op: train.TrainOp, what: str) -> tuple[SSAValue, SSAValue]:
-        read = self.in_spad(source, op.layer.data, VECTOR[op.role.data])
-        return read, self.result(result, f"{op.layer.data}.{what}")
-
     def materialise(self, value: SSAValue) -> None:
         """Put a constant into DRAM, where it can be loaded from."""
         root = self.root(value)
@@ -271,29 +190,65 @@ class TileBuilder:
             self.add(tensor)
             self.dram[root] = tensor.result
 
-    def map(self, op: train.MapOp) -> None:
-        """An elementwise function; constants of one element become the immediate, as far as there is one."""
-        layer, product = op.layer.data, VECTOR[op.role.data]
-        immediate: float | None = None
-        at: list[int] = []
-        operands: list[SSAValue] = []
-        for index, value in enumerate(op.inputs):
-            scalar = self.scalar(value)
-            if scalar is not None and immediate in (None, scalar):
-                immediate = scalar
-                at.append(index)
-            else:
-                operands.append(self.in_spad(value, layer, product))
-        out = self.result(op.result, f"{layer}.{op.fn.data}")
-        self.add(tile.MapOp(op.fn.data, operands, out, layer, product, immediate, at))
-        self.produced(op.result)
+    def part(self, memory: SSAValue, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> SSAValue:
+        """A slice of a tensor, in place."""
+        op = tile.SliceOp(memory, starts, sizes, steps)
+        self.add(op)
+        return op.result
 
-    def scalar(self, value: SSAValue) -> float | None:
-        """The number that a constant of one element holds (an fp32 number, as the immediate is)."""
-        owner = self.root(value).owner
-        if isinstance(owner, train.ConstantOp) and np.prod(shape_of(owner.result), dtype=int) == 1:
-            return float(np.float32(owner.value.get_values()[0]))
-        return None
+    def view(self, memory: SSAValue, shape: Sequence[int]) -> SSAValue:
+        if tile.memref_of(memory).get_shape() == tuple(shape):
+            return memory
+        op = tile.ViewOp(memory, shape)
+        self.add(op)
+        return op.result
+
+    def fill(self, memory: SSAValue, value: float, layer: str, product: str) -> None:
+        """Every word in the scratchpad becomes the value."""
+        self.add(tile.MapOp("copy", [], memory, layer, product, value, [0]))
+
+    def fill_dram(self, memory: SSAValue, layer: str, product: str) -> None:
+        """Every word in DRAM becomes 0."""
+        words = int(np.prod(tile.memref_of(memory).get_shape(), dtype=np.int64))
+        size = divisor_below(words, CHUNK_WORDS)
+        zeros = self.buffer(f"{layer}.zeros", (size,), f32)
+        self.fill(zeros, 0.0, layer, product)
+        window = tile.WindowOp(self.view(memory, (words,)), 0, size)
+        self.add(tile.BlocksOp(words // size, layer, product, [window, tile.CopyOp(zeros, window.result, layer, product)]))
+
+    def copy_in_dram(self, source: SSAValue, target: SSAValue, layer: str, product: str) -> None:
+        """From DRAM to DRAM, both memories of one shape, in as few blocks as fit."""
+        shape = tile.memref_of(source).get_shape()
+        words = int(np.prod(shape, dtype=np.int64))
+        most = [self.panel_budget * extent // (WORD * self.slots * words) for extent in shape]
+        choices = [(divisor_below(extent, limit), axis) for axis, (extent, limit) in enumerate(zip(shape, most, strict=True))]
+        size, axis = max(choices, key=lambda choice: choice[0] / shape[choice[1]])
+        if size == 0:
+            raise UserError(f'layer "{layer}"', f"no part of a tensor fits the scratchpad of machine {self.machine.name}")
+        outside, inside = tile.WindowOp(source, axis, size), tile.WindowOp(target, axis, size)
+        part = tile.memref_of(outside.result)
+        panel = self.buffer(f"{layer}.copy.panel", part.get_shape(), part.element_type, self.slots)
+        copies = [tile.CopyOp(outside.result, panel, layer, product), tile.CopyOp(panel, inside.result, layer, product)]
+        self.add(tile.BlocksOp(shape[axis] // size, layer, product, [outside, inside, *copies]))
+
+    # -- operations that move nothing -----------------------------------------------------------------------
+
+    def leaf(self, op: train.LeafOp) -> None:
+        """A tensor from outside."""
+        kind = "param" if op.kind.data == "param" else "input"
+        tensor = tile.TensorOp(kind, op.leaf.data, tile.memref(shape_of(op.result), train.element_of(op.result), tile.DRAM))
+        tensor.classes, tensor.ignored = op.classes, op.ignored
+        self.add(tensor)
+        self.dram[op.result] = tensor.result
+
+    def slice(self, op: train.SliceOp) -> None:
+        """Part of a tensor, where it is."""
+        starts, steps, shape = to_ints(op.starts), to_ints(op.steps), shape_of(op.result)
+        if self.stays_in_dram(op.input):
+            self.dram[op.result] = self.part(self.in_dram(op.input), starts, shape, steps)
+        else:
+            source = self.in_spad(op.input, op.layer.data, VECTOR[op.role.data])
+            self.spad[op.result] = self.part(source, starts, shape, steps)
 
     # -- what leaves ------------------------------------------------------------------------------------------
 
@@ -312,13 +267,17 @@ class TileBuilder:
         if isinstance(owner, train.UpdateOp):
             self.publish(target, self.dram[root])
             return
-        outside = isinstance(owner, train.LeafOp | train.ConstantOp)
+        outside = isinstance(owner, train.LeafOp | train.ConstantOp) or isinstance(self.dram.get(root, root).owner, tile.SliceOp)
         if outside or root not in self.dram:
             layer, product = (target, "vector") if not isinstance(owner, train.TrainOp) else (owner.layer.data, VECTOR[owner.role.data])
-            self.in_spad(op.input, layer, product)
-            source = self.view(self.make_contiguous(op.input, layer, product), shape_of(op.input))
-            home = self.tensor("scratch", target, op.input, home=not outside)
-            self.add(tile.CopyOp(source, home, layer, product))
+            if self.stays_in_dram(op.input) and self.large(op.input):
+                home = self.tensor("scratch", target, op.input, home=False)
+                self.copy_in_dram(self.in_dram(op.input), home, layer, product)
+            else:
+                self.in_spad(op.input, layer, product)
+                source = self.view(self.make_contiguous(op.input, layer, product), shape_of(op.input))
+                home = self.tensor("scratch", target, op.input, home=not outside)
+                self.add(tile.CopyOp(source, home, layer, product))
             self.publish(target, home)
         else:
             self.publish(target, self.view(self.dram[root], shape_of(op.input)))

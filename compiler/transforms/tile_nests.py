@@ -6,40 +6,51 @@ from xdsl.dialects.builtin import f32
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
-from compiler.schedule.axes import axes_in, macs, parse_axes, shared
-from compiler.schedule.mapping import SUMMED, Mapping
+from compiler.schedule import blocks
+from compiler.schedule.axes import axes_in, blocked, macs, parse_axes, shared
+from compiler.schedule.blocks import Plan, Streamed
+from compiler.schedule.mapping import SUMMED
 from compiler.transforms.tile_builder import TileBuilder
+from isa.errors import UserError
 
 
-def emit_nest(builder: TileBuilder, products: Sequence[train.ProductOp], fused: train.UpdateOp | None) -> None:
-    """One nest that computes the products (one, or dX and dW interleaved), perhaps with the weight update in it.
+class Nest:
+    """One nest that computes the products: one, or dX and dW interleaved. All of them share the mapping of the first."""
 
-    All of them share the mapping of the first.
-    """
-    nest = _Nest(builder, products, builder.mapping(products[0]), fused)
-    builder.add(nest.build())
-    if fused is not None:
-        builder.fused(fused)
-    for op in products:
-        builder.produced(op.result)
-
-
-class _Nest:
-    def __init__(
-        self, builder: TileBuilder, products: Sequence[train.ProductOp], mapping: Mapping, fused: train.UpdateOp | None
-    ) -> None:
-        self.builder, self.products, self.mapping, self.fused = builder, products, mapping, fused
+    def __init__(self, builder: TileBuilder, products: Sequence[train.ProductOp]) -> None:
+        self.builder, self.products, self.mapping = builder, products, builder.mapping(products[0])
         self.sizes, self.classes = products[0].sizes, products[0].classes
         self.layer = products[0].layer.data
         self.product = "+".join(op.role.data for op in products)
-        self.rows, self.cols = self.lane(mapping.rows), self.lane(mapping.cols)
+        self.fused: train.UpdateOp | None = None
+        self.rows, self.cols = self.lane(self.mapping.rows), self.lane(self.mapping.cols)
         self.tile = {self.rows: builder.machine.rows, self.cols: builder.machine.cols}
-        self.time = self.axes_of(mapping.time)
-        self.stages: dict[str, list[tile.StageOp]] = {"in": [], "out": []}
-        self.memories: dict[str, tuple[SSAValue, str]] = {}
+        self.stages: list[tile.StageOp] = []
+        self.memories: dict[str, SSAValue] = {}
+        self.plan = Plan()
+        self.plan = self.choose()
+        self.sizes = self.plan.split(self.sizes)
+        self.classes |= {axis.upper(): self.classes[axis] for axis in self.plan.blocks}
+        self.time = self.axes_of(self.mapping.time)
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether the array sees only part of the sum over b at a time."""
+        return any(size > 1 for axis, size in self.sizes.items() if axis.isupper())
+
+    def emit(self, fused: train.UpdateOp | None) -> None:
+        """Write the nest, perhaps with the weight update in it."""
+        self.fused = fused
+        self.builder.add(self.build())
+        if fused is not None:
+            self.builder.fused(fused)
+        for op in self.products:
+            self.builder.produced(op.result)
+
+    # -- axes -----------------------------------------------------------------------------------------------------
 
     def axes_of(self, name: str) -> list[str]:
-        """Axes of a class, in the order of the first tensor that has them."""
+        """Axes of a class that are not walked in blocks, in the order of the first tensor that has them."""
         order = [axis for text in self.products[0].stored for terms in parse_axes(text) for axis, _ in terms]
         return [axis for axis in dict.fromkeys(order) if self.classes[axis] == name]
 
@@ -48,6 +59,73 @@ class _Nest:
         sums = [op.tensors[self.mapping.ports(op.role.data)[1]] for op in self.products if self.mapping.beat(op.role.data) != "dw"]
         axes = [axis for axis in self.axes_of(name) if not any(shared(text, axis) for text in sums)]
         return max(axes, key=lambda axis: self.sizes[axis])
+
+    def axes(self, op: train.ProductOp, name: str) -> str:
+        """Axes of one of the product's tensors, blocks split."""
+        return blocked(op.tensors[name], self.plan.blocks)
+
+    def order(self, plan: Plan) -> list[str]:
+        """Axes of the tile loops, from the outermost: groups, blocks, tiles and taps.
+
+        Where sums go to DRAM in panels they are finished before the next panel, so its tiles are the outer loop.  Otherwise the summed
+        axes are: then a partial sum is read back as late as possible after it was written.
+        """
+        time = self.axes_of(self.mapping.time)
+        axes = [axis for axis in self.classes if axis not in time and self.classes[axis] != "g" and not axis.isupper()]
+        panels = [t for t in self.streamed_from_dram() if t.result] or self.streamed_from_dram()
+        if panels:
+            first = [axis for axis in (self.rows, self.cols) if axis in panels[0].axes][:1]
+        else:
+            summed = [SUMMED[op.role.data] for op in self.products if self.mapping.beat(op.role.data) != "dw"]
+            first = [axis for axis in axes if self.classes[axis] in summed] or [self.cols]
+        # Within a class the tiles on the lanes go outside the taps.
+        by_lane = sorted(axes, key=lambda axis: axis not in self.tile)
+        groups = ["g"] if "g" in self.classes else []
+        outer = [axis.upper() for axis in plan.blocks]
+        inner = [*(a for a in by_lane if a in first), *(a for a in by_lane if a not in first)]
+        return [*groups, *outer, *inner] if plan.tiled else [*outer, *groups, *inner]
+
+    # -- the plan ---------------------------------------------------------------------------------------------------
+
+    def streamed_from_dram(self) -> list[Streamed]:
+        """Tensors on the ports that live in DRAM."""
+        found: dict[str, Streamed] = {}
+        for op in self.products:
+            for name in self.mapping.ports(op.role.data):
+                value = self.value(op, name)
+                if value is op.result:
+                    if self.builder.streams_out(value) or self.builder.large(value):
+                        summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
+                        found[name] = Streamed(name, op.tensors[name], True, summed, self.overlaps(op))
+                elif self.builder.stays_in_dram(value):
+                    found[name] = Streamed(name, op.tensors[name])
+        return list(found.values())
+
+    def choose(self) -> Plan:
+        """The plan with the least DRAM traffic of those whose panels fit."""
+        tensors = self.streamed_from_dram()
+        if not tensors:
+            return Plan()
+        weights = 4 * macs({axis: size for axis, size in self.sizes.items() if self.classes[axis] in "kng"})
+        drains = any(self.mapping.beat(op.role.data) == "dw" for op in self.products)
+        nest = blocks.Nest(self.sizes, (self.rows, self.cols), self.tile, tensors, self.builder.slots, weights, drains)
+        batch = [axis for axis in self.axes_of("b") if axis not in self.tile]
+        best: tuple[int, Plan] | None = None
+        for plan in blocks.plans(self.sizes, batch):
+            order = self.order(plan)
+            if sum(nest.panel_bytes(plan, tensor, order) for tensor in tensors) > self.builder.panel_budget:
+                continue
+            traffic = nest.traffic(plan, order)
+            if best is None or traffic < best[0]:
+                best = traffic, plan
+        if best is None:
+            raise UserError(
+                f'layer "{self.layer}"',
+                f"no part of it fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one",
+            )
+        return best[1]
+
+    # -- operations ---------------------------------------------------------------------------------------------------
 
     def build(self) -> tile.NestOp:
         beats: list[Operation] = [self.beat(op) for op in self.products]
@@ -66,8 +144,6 @@ class _Nest:
         total = macs(self.sizes) * len(self.products)
         return tile.NestOp(self.rows, self.cols, "".join(self.time), self.layer, self.product, total, self.loops(tile_ops))
 
-    # -- operands -------------------------------------------------------------------------------------------------
-
     def value(self, op: train.ProductOp, name: str) -> SSAValue:
         """One of the product's tensors."""
         return dict(zip(op.tensors, (op.lhs, op.rhs, op.result), strict=True))[name]
@@ -75,10 +151,11 @@ class _Nest:
     def beat(self, op: train.ProductOp) -> tile.BeatOp:
         role = op.role.data
         kind = self.mapping.beat(role)
-        first, second = [(*self.streamed(op, name), name) for name in self.mapping.ports(role)]
+        first, second = [(self.streamed(op, name), self.axes(op, name), name) for name in self.mapping.ports(role)]
         sums = None
-        if kind != "dw" and not self.overlaps(op):
-            sums = "".join(self.axes_of(SUMMED[role]))
+        accumulates = any(stage.way.data == "inout" and stage.tag.data == second[2] for stage in self.stages)
+        if kind != "dw" and not self.overlaps(op) and not accumulates:
+            sums = "".join(axis for axis, name in self.classes.items() if name == SUMMED[role])
         return tile.BeatOp(kind, role, first, second, sums)
 
     def overlaps(self, op: train.ProductOp) -> bool:
@@ -86,36 +163,43 @@ class _Nest:
         text = op.stored[2]
         return any(shared(text, axis) for axis in axes_in(text))
 
-    def streamed(self, op: train.ProductOp, name: str) -> tuple[SSAValue, str]:
-        """Scratchpad memory of a tensor that a port streams: a whole tensor, or a ring of panels of one that lives in DRAM."""
+    def streamed(self, op: train.ProductOp, name: str) -> SSAValue:
+        """Scratchpad memory of a tensor that a port streams: a whole tensor, or panels of one that lives in DRAM."""
         if name not in self.memories:
-            self.memories[name] = self.memory(op, name), op.tensors[name]
+            self.memories[name] = self.memory(op, name)
         return self.memories[name]
 
     def memory(self, op: train.ProductOp, name: str) -> SSAValue:
-        builder, value, axes = self.builder, self.value(op, name), op.tensors[name]
+        builder, value = self.builder, self.value(op, name)
+        streamed = next((t for t in self.streamed_from_dram() if t.name == name), None)
         if value is not op.result:
-            home = builder.only_in_dram(value)
-            return builder.in_spad(value, self.layer, self.product) if home is None else self.panel(home, axes, name, out=False)
-        if self.overlaps(op):
+            if streamed is None:
+                return builder.in_spad(value, self.layer, self.product)
+            return self.panel(builder.in_dram(value), op, streamed)
+        if streamed is None:
             memory = builder.result(value, f"{self.layer}.{name}")
-            builder.fill(memory, 0.0, self.layer, self.product)
+            if self.overlaps(op):
+                builder.fill(memory, 0.0, self.layer, self.product)
             return memory
-        if builder.streams_out(value):
-            return self.panel(builder.tensor("scratch", self.gradient_name(value), value), axes, name, out=True)
-        return builder.result(value, f"{self.layer}.{name}")
+        return self.panel(builder.result_in_dram(value, self.gradient_name(value)), op, streamed)
 
     def gradient_name(self, value: SSAValue) -> str:
-        """Users' name of a weight's gradient."""
+        """Users' name of a result that lives in DRAM."""
         names = [u.target.data for u in self.builder.users(value) if isinstance(u, train.OutputOp)]
-        return names[0] if names else self.builder.unique(f"{self.layer}.dW")
+        return names[0] if names else self.builder.unique(f"{self.layer}.{self.product}.result")
 
-    def panel(self, home: SSAValue, axes: str, name: str, *, out: bool) -> SSAValue:
-        """A ring of panels: one tile of the axis on the lanes and one group, all of every other axis."""
-        part = {axis: min(size, self.tile.get(axis, size)) for axis, size in self.sizes.items()} | {"g": 1}
-        shape = [1 + sum(factor * (part[axis] - 1) for axis, factor in terms) for terms in parse_axes(axes)]
-        panel = self.builder.buffer(f"{self.layer}.{name}.panels", tuple(shape), f32, self.builder.slots)
-        self.stages["out" if out else "in"].append(tile.StageOp(home, axes, name, panel, out=out))
+    def panel(self, home: SSAValue, op: train.ProductOp, tensor: Streamed) -> SSAValue:
+        """Panels of a tensor in DRAM."""
+        axes = self.axes(op, tensor.name)
+        outside = self.plan.outside(axes, (self.rows, self.cols))
+        accumulates = blocks.must_accumulate(tensor, self.order(self.plan), outside, self.sizes)
+        shape = blocks.panel_shape(axes, outside, self.sizes, self.tile)
+        ring = 1 if accumulates else self.builder.slots
+        panel = self.builder.buffer(f"{self.layer}.{tensor.name}.panels", shape, f32, ring)
+        if accumulates:
+            self.builder.fill_dram(home, self.layer, self.product)
+        way = "inout" if accumulates else "out" if tensor.result else "in"
+        self.stages.append(tile.StageOp(home, axes, tensor.name, panel, way, outside))
         return panel
 
     def resident(self) -> tile.ResidentOp | None:
@@ -123,16 +207,13 @@ class _Nest:
         for op in self.products:
             name = self.mapping.stationary(op.role.data)
             if name is not None:
-                return self.resident_from(self.value(op, name), op.tensors[name], name)
+                value, axes = self.value(op, name), self.axes(op, name)
+                if self.builder.stays_in_dram(value):
+                    return tile.ResidentOp(self.builder.in_dram(value), axes, name, self.builder.ring("w"))
+                return tile.ResidentOp(self.builder.in_spad(value, self.layer, self.product), axes, name, None)
         if self.fused is not None:
-            return tile.ResidentOp(self.updated_weight(), self.products[0].tensors["dW"], "W", self.builder.ring("w"))
+            return tile.ResidentOp(self.updated_weight(), self.axes(self.products[0], "dW"), "W", self.builder.ring("w"))
         return None
-
-    def resident_from(self, value: SSAValue, axes: str, name: str) -> tile.ResidentOp:
-        home = self.builder.only_in_dram(value)
-        if home is None:
-            return tile.ResidentOp(self.builder.in_spad(value, self.layer, self.product), axes, name, None)
-        return tile.ResidentOp(home, axes, name, self.builder.ring("w"))
 
     def updated_weight(self) -> SSAValue:
         """The weight that is updated in place, in DRAM, in the shape that the products see."""
@@ -142,48 +223,31 @@ class _Nest:
 
     def drain(self) -> tile.DrainOp | None:
         """Where accumulators go: to DRAM through a ring of tiles, or straight into a tensor in the scratchpad."""
+        builder = self.builder
         for op in self.products:
             if self.mapping.beat(op.role.data) != "dw":
                 continue
             name = list(op.tensors)[-1]
-            value, axes = op.result, op.tensors[name]
+            value, axes = op.result, self.axes(op, name)
             if self.fused is not None:
-                return tile.DrainOp(self.updated_weight(), axes, "W", self.builder.ring("g"))
-            if self.builder.streams_out(value):
-                home = self.builder.tensor("scratch", self.gradient_name(value), value)
-                return tile.DrainOp(home, axes, name, self.builder.ring("g"))
-            return tile.DrainOp(self.builder.result(value, f"{self.layer}.{name}"), axes, name, None)
+                return tile.DrainOp(self.updated_weight(), axes, "W", builder.ring("g"))
+            if self.in_blocks:
+                home = builder.result_in_dram(value, self.gradient_name(value))
+                builder.fill_dram(home, self.layer, self.product)
+                return tile.DrainOp(home, axes, name, builder.ring("g"), builder.ring("p"))
+            if builder.streams_out(value) or builder.large(value):
+                return tile.DrainOp(builder.result_in_dram(value, self.gradient_name(value)), axes, name, builder.ring("g"))
+            return tile.DrainOp(builder.result(value, f"{self.layer}.{name}"), axes, name)
         return None
-
-    # -- loops ----------------------------------------------------------------------------------------------------
-
-    def order(self) -> list[str]:
-        """Axes of the tile loops, from the outermost.
-
-        Sums in a panel are finished before the next panel, so its tiles are the outermost loop.  Otherwise the summed axes are: then
-        a partial sum is read back as late as possible after it was written.
-        """
-        axes = [axis for axis in self.sizes if axis not in self.time and self.classes[axis] != "g"]
-        panels = [*self.stages["out"], *self.stages["in"]]
-        if panels:
-            first = [axis for axis in (self.rows, self.cols) if axis in panels[0].axes.data][:1]
-        else:
-            summed = [SUMMED[op.role.data] for op in self.products if self.mapping.beat(op.role.data) != "dw"]
-            first = [axis for axis in axes if self.classes[axis] in summed] or [self.cols]
-        # Within a group of axes the tiles on the lanes go outside the taps.
-        by_lane = sorted(axes, key=lambda axis: axis not in self.tile)
-        return [*(a for a in by_lane if a in first), *(a for a in by_lane if a not in first)]
 
     def loops(self, body: list[Operation]) -> list[Operation]:
         """The tile loops around the body, each with the panels that change with it."""
-        order = self.order()
-        due: dict[str, dict[str, list[tile.StageOp]]] = {axis: {"in": [], "out": []} for axis in order}
-        for way, stages in self.stages.items():
-            for stage in stages:
-                inmost = [axis for axis in order if axis in self.tile and axis in stage.axes.data][-1]
-                due[inmost][way].append(stage)
+        order = self.order(self.plan)
+        due: dict[str, list[tile.StageOp]] = {axis: [] for axis in order}
+        whole: list[tile.StageOp] = []
+        for stage in self.stages:
+            around = blocks.enclosing(order, stage.outside.data)
+            (due[around[-1]] if around else whole).append(stage)
         for axis in reversed(order):
-            body = [tile.ForOp(axis, self.sizes[axis], self.tile.get(axis, 1), [*due[axis]["in"], *body, *due[axis]["out"]])]
-        if "g" in self.sizes:
-            body = [tile.ForOp("g", self.sizes["g"], 1, body)]
-        return body
+            body = [tile.ForOp(axis, self.sizes[axis], self.tile.get(axis, 1), [*due[axis], *body])]
+        return [*whole, *body]

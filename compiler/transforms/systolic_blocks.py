@@ -1,0 +1,56 @@
+"""Work in blocks, dealt out: one queue loads, the vector unit computes, another queue stores, each in its own loop."""
+
+from collections.abc import Callable, Sequence
+
+from xdsl.ir import Operation
+
+from compiler.dialects import tile
+from compiler.dialects.systolic import OPS
+from compiler.transforms.systolic_context import Context, Piece
+from compiler.transforms.systolic_streams import Loop
+from isa.instructions import Queue
+
+
+def lower_blocks(context: Context, op: tile.BlocksOp, lower: Callable[[Context, tile.TileOp], Piece]) -> Piece:
+    """The pieces of the operations inside, in one loop for each queue."""
+    provenance = context.provenance(op.layer.data, op.product.data)
+    count = op.count.value.data
+    context.around = Loop("i", count, 1) if count > 1 else None
+    pieces = [lower(context, inner) for inner in op.body.block.ops if isinstance(inner, tile.TileOp)]
+    context.around = None
+    code: dict[Queue, list[Operation]] = {}
+    for piece in pieces:
+        for queue, ops in piece.code.items():
+            code.setdefault(queue, []).extend(ops)
+    line: list[Queue] = [queue for queue in (Queue.dma_in, Queue.vector, Queue.dma_out) if queue in code]
+    for queue, ops in code.items():
+        at = line.index(queue)
+        before = [_token(context, provenance, "wait", pair) for pair in _around(line, at, waits=True)]
+        after = [_token(context, provenance, "signal", pair) for pair in _around(line, at, waits=False)]
+        code[queue] = _loop(provenance, count, [*before, *ops, *after])
+    accesses = list(dict.fromkeys(access for piece in pieces for access in piece.accesses))
+    return Piece(code, accesses, provenance)
+
+
+def _around(line: Sequence[Queue], at: int, *, waits: bool) -> list[tuple[Queue, Queue, str]]:
+    """The tokens between a queue and its neighbours on the line: full panels go down, empty ones come back."""
+    found = []
+    if at > 0:
+        found.append((line[at - 1], line[at], "full") if waits else (line[at], line[at - 1], "empty"))
+    if at + 1 < len(line):
+        found.append((line[at + 1], line[at], "empty") if waits else (line[at], line[at + 1], "full"))
+    return found
+
+
+def _token(context: Context, provenance: int, op: str, pair: tuple[Queue, Queue, str]) -> Operation:
+    giver, taker, state = pair
+    initial = context.slots if state == "empty" else 0
+    return OPS[op].of(provenance, sem=context.semaphore(f"block.{giver.name}.{taker.name}.{state}", initial))
+
+
+def _loop(provenance: int, count: int, body: list[Operation]) -> list[Operation]:
+    if count == 1:
+        return body
+    loop = OPS["loop"].of(provenance, name="i", count=count)
+    loop.regions[0].block.add_ops(body)
+    return [loop]

@@ -1,0 +1,140 @@
+"""The vector unit's work on tensors that live in DRAM: block by block through the scratchpad."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from xdsl.ir import Operation, SSAValue
+
+from compiler.dialects import tile, train
+from compiler.dialects.train import shape_of
+from compiler.schedule.blocks import WORD, divisors
+from compiler.transforms.tile_builder import TileBuilder
+from isa.errors import UserError
+
+Axes = Sequence[int | None]
+"""For each axis of the iteration space the dimension of the tensor it walks, None where the tensor is the same all along."""
+
+
+@dataclass(slots=True)
+class Work:
+    """Elementwise, reducing or windowed work: the space it walks, which axes may be split, and what it touches."""
+
+    layer: str
+    product: str
+    space: Sequence[int]
+    free: Sequence[int]
+    ins: Sequence[tuple[SSAValue, Axes]]
+    out: SSAValue
+    out_axes: Axes
+    temps: Sequence[tuple[int, ...]] = field(default_factory=list)
+    """Shapes of buffers to work in; they are split as the first operand is."""
+
+
+Emit = Callable[[list[SSAValue], SSAValue, list[SSAValue]], list[Operation]]
+"""(operands, result, buffers) in the scratchpad → operations on them."""
+
+
+def run(builder: TileBuilder, work: Work, name: str, emit: Emit) -> None:
+    """The work in the scratchpad as a whole, or in blocks if a tensor of it stays in DRAM."""
+    large_in = [builder.stays_in_dram(value) and builder.large(value) for value, _ in work.ins]
+    large_out = builder.large(work.out)
+    if not any(large_in) and not large_out:
+        ins = [builder.in_spad(value, work.layer, work.product) for value, _ in work.ins]
+        out = builder.result(work.out, f"{work.layer}.{name}")
+        temps = [builder.buffer(f"{work.layer}.{name}.work", shape, train.element_of(work.out)) for shape in work.temps]
+        for op in emit(ins, out, temps):
+            builder.add(op)
+        return
+    _Blocks(builder, work, name, large_in, large_out).emit(emit)
+
+
+class _Blocks:
+    def __init__(self, builder: TileBuilder, work: Work, name: str, large_in: list[bool], large_out: bool) -> None:
+        self.builder, self.work, self.name = builder, work, name
+        self.large_in, self.large_out = large_in, large_out
+        self.axis, self.size = self.choose()
+
+    def choose(self) -> tuple[int, int]:
+        """The axis to split and the size of a block: as few blocks as fit."""
+        best: tuple[int, int, int] | None = None
+        for axis in self.work.free:
+            for size in divisors(self.work.space[axis]):
+                if self.bytes_of(axis, size) <= self.builder.panel_budget:
+                    count = self.work.space[axis] // size
+                    if best is None or count < best[0]:
+                        best = count, axis, size
+                    break
+        if best is None:
+            raise UserError(
+                f'layer "{self.work.layer}"',
+                f"no part of its {self.name} fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one",
+            )
+        return best[1], best[2]
+
+    def part(self, shape: Sequence[int], axes: Axes, axis: int, size: int) -> tuple[int, ...]:
+        dimension = axes[axis]
+        return tuple(size if i == dimension else n for i, n in enumerate(shape))
+
+    def bytes_of(self, axis: int, size: int) -> int:
+        """Scratchpad bytes of the panels."""
+        work, slots = self.work, self.builder.slots
+        shapes = [(shape_of(v), axes, slots) for (v, axes), large in zip(work.ins, self.large_in, strict=True) if large]
+        shapes += [(shape_of(work.out), work.out_axes, slots)] if self.large_out else []
+        shapes += [(shape, work.ins[0][1], 1) for shape in work.temps]
+        total = 0
+        for shape, axes, copies in shapes:
+            words = 1
+            for extent in self.part(shape, axes, axis, size):
+                words *= extent
+            total += WORD * copies * words
+        return total
+
+    def emit(self, emit: Emit) -> None:
+        builder, work = self.builder, self.work
+        # A tensor that is read twice comes in once.
+        values = dict.fromkeys(value for value, _ in work.ins)
+        whole = {value: self.memory(value) for value in values}
+        out = builder.result_in_dram(work.out, f"{work.layer}.{self.name}") if self.large_out else None
+        if out is None:
+            out = builder.result(work.out, f"{work.layer}.{self.name}")
+        body: list[Operation] = []
+        parts: dict[SSAValue, SSAValue] = {}
+        ins = []
+        for (value, axes), large in zip(work.ins, self.large_in, strict=True):
+            if value not in parts:
+                parts[value] = self.window(whole[value], axes, body)
+                if large:
+                    parts[value] = self.staged(parts[value], body)
+            ins.append(parts[value])
+        result = self.window(out, work.out_axes, body)
+        panel = self.panel(result) if self.large_out else result
+        shapes = [self.part(shape, work.ins[0][1], self.axis, self.size) for shape in work.temps]
+        temps = [builder.buffer(f"{work.layer}.{self.name}.work", shape, train.element_of(work.out)) for shape in shapes]
+        body += emit(ins, panel, temps)
+        if self.large_out:
+            body.append(tile.CopyOp(panel, result, work.layer, work.product))
+        builder.add(tile.BlocksOp(work.space[self.axis] // self.size, work.layer, work.product, body))
+
+    def memory(self, value: SSAValue) -> SSAValue:
+        builder = self.builder
+        if builder.stays_in_dram(value) and builder.large(value):
+            return builder.in_dram(value)
+        return builder.in_spad(value, self.work.layer, self.work.product)
+
+    def window(self, memory: SSAValue, axes: Axes, body: list[Operation]) -> SSAValue:
+        """The current block of a tensor."""
+        dimension = axes[self.axis]
+        if dimension is None or self.size == self.work.space[self.axis]:
+            return memory
+        op = tile.WindowOp(memory, dimension, self.size)
+        body.append(op)
+        return op.result
+
+    def panel(self, window: SSAValue) -> SSAValue:
+        type = tile.memref_of(window)
+        return self.builder.buffer(f"{self.work.layer}.{self.name}.panel", type.get_shape(), type.element_type, self.builder.slots)
+
+    def staged(self, window: SSAValue, body: list[Operation]) -> SSAValue:
+        panel = self.panel(window)
+        body.append(tile.CopyOp(window, panel, self.work.layer, self.work.product))
+        return panel
