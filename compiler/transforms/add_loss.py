@@ -1,5 +1,6 @@
 """``add-loss``: adds a loss, its labels input and its output ``loss``, the mean over the batch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -9,7 +10,7 @@ from xdsl.passes import ModulePass
 
 from compiler.autodiff.builder import Builder
 from compiler.autodiff.reverse import is_float
-from compiler.dialects.train import GraphOp, LeafOp, MapOp, OutputOp, ReduceOp, element_of, shape_of, to_ints
+from compiler.dialects.train import GraphOp, LeafOp, MapOp, OutputOp, ReduceOp, ReshapeOp, element_of, shape_of, to_ints
 from isa.errors import UserError
 
 KINDS = ("softmax-cross-entropy", "mse")
@@ -25,7 +26,7 @@ def is_loss(output: OutputOp) -> bool:
 class AddLoss(ModulePass):
     """Adds a loss of the model's one floating-point output.
 
-    ``softmax-cross-entropy``: the output, of shape [B, C], is taken as logits; ``labels`` [B] are class numbers.
+    ``softmax-cross-entropy``: the output, of shape [B, C] or [B, C, 1, …], is taken as logits; ``labels`` [B] are class numbers.
     ``mse``: the mean squared difference of the output and ``labels`` of its shape.
 
     A model that ends in Softmax is trained on what goes into the Softmax: the loss brings its own.
@@ -68,12 +69,12 @@ def _prediction(graph: GraphOp) -> SSAValue:
 def _cross_entropy(b: Builder, prediction: SSAValue) -> SSAValue:
     """Mean over b of ln Σ_c e^x[b,c] − x[b, labels[b]], in f32 with the largest logit taken off first."""
     shape = shape_of(prediction)
-    if len(shape) != 2:
+    if not _is_row(shape):
         raise UserError("loss", f"softmax-cross-entropy needs an output of shape [batch, classes]; the model's is {list(shape)}")
-    batch, classes = shape
+    batch, classes, *_ = shape
     labels = LeafOp("labels", LABELS, TensorType(i32, [batch]), classes)
     b.block.add_op(labels)
-    logits = b.cast(_logits(prediction), f32)
+    logits = b.reshape(b.cast(_logits(prediction), f32), [batch, classes])
     largest = b.map("copy", b.reduce("max", logits, [1]))
     assert isinstance(largest.owner, Operation)
     largest.owner.attributes["stop_gradient"] = UnitAttr()
@@ -85,8 +86,17 @@ def _cross_entropy(b: Builder, prediction: SSAValue) -> SSAValue:
     return _mean(b, b.map("sub", norm, chosen))
 
 
+def _is_row(shape: Sequence[int]) -> bool:
+    """Whether a tensor holds numbers for each sample's classes, and for nothing else."""
+    return len(shape) >= 2 and all(n == 1 for n in shape[2:])
+
+
 def _logits(prediction: SSAValue) -> SSAValue:
     """What the exponentials of a final Softmax are of (softmax does not see a shift of it), or else the prediction itself."""
+    if isinstance(prediction.owner, ReshapeOp):
+        flat = prediction.owner.input
+        if _is_row(shape_of(flat)) and shape_of(flat)[:2] == shape_of(prediction)[:2]:
+            return _logits(flat)
     match prediction.owner:
         case MapOp(fn=fn, inputs=[exp, total]) if fn.data == "div":
             if (

@@ -58,9 +58,9 @@ def _inputs(leaves: list[LeafOp], names: tuple[str, ...]) -> set[str]:
 
 
 def _seeds(graph: GraphOp) -> dict[SSAValue, SSAValue]:
-    """The gradient each output starts from: 1 for an added loss, else an input ``grad/<output>`` per floating-point output."""
+    """The gradient each output starts from: 1 for an added loss, else an input ``grad/<output>`` per output that passes one on."""
     block = graph.body.block
-    outputs = [op for op in block.ops if isinstance(op, OutputOp) and op.kind.data == "output" and is_float(op.input)]
+    outputs = [op for op in block.ops if isinstance(op, OutputOp) and op.kind.data == "output" and _passes_gradient(op.input)]
     losses = [output for output in outputs if is_loss(output)]
     seeds: dict[SSAValue, SSAValue] = {}
     for output in losses or outputs:
@@ -74,6 +74,11 @@ def _seeds(graph: GraphOp) -> dict[SSAValue, SSAValue]:
         # One value may leave under two names.
         seeds[value] = b.map("add", seeds[value], seed) if value in seeds else seed
     return seeds
+
+
+def _passes_gradient(value: SSAValue) -> bool:
+    """Whether a gradient of this output could matter; none of a running statistic does."""
+    return is_float(value) and not (isinstance(value.owner, MapOp) and "stop_gradient" in value.owner.attributes)
 
 
 def _drop_stop_gradients(graph: GraphOp) -> None:

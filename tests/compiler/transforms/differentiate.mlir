@@ -43,3 +43,25 @@ train.graph @shared {
 // INPUT-LABEL: train.graph @shared
 // INPUT:       [[DX:%.*]] = train.product "bn,nk->bk"({{%.*, %.*}}) layer "fc1" role "dx"
 // INPUT:       train.output "grad" "grad/x" [[DX]]
+
+// A running statistic is not trained, and what it becomes has no gradient.
+train.graph @running {
+  %x = train.leaf "input" "x" : tensor<5x4xf32>
+  %w = train.leaf "param" "w" : tensor<4xf32>
+  %m = train.leaf "param" "mean" {frozen} : tensor<4xf32>
+  %c = train.map "sub"(%x, %m) layer "norm" role "fwd" : (tensor<5x4xf32>, tensor<4xf32>) -> tensor<5x4xf32>
+  %y = train.map "mul"(%c, %w) layer "norm" role "fwd" : (tensor<5x4xf32>, tensor<4xf32>) -> tensor<5x4xf32>
+  %n = train.map "add"(%m, %w) layer "norm" role "fwd" : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %s = train.map "copy"(%n) layer "norm" role "fwd" {stop_gradient} : (tensor<4xf32>) -> tensor<4xf32>
+  train.output "output" "y" %y : tensor<5x4xf32>
+  train.output "output" "n" %s : tensor<4xf32>
+}
+
+// CHECK-LABEL: train.graph @running
+// CHECK:       [[N:%.*]] = train.map "add"
+// CHECK:       train.output "output" "n" [[N]]
+// CHECK-NEXT:  train.leaf "input" "grad/y"
+// CHECK-NOT:   "grad/n"
+// CHECK-NOT:   "grad/mean"
+// CHECK:       train.output "grad" "grad/w"
+// CHECK-NEXT:  }
