@@ -5,7 +5,7 @@ walked in blocks, outermost, and whether a panel has one tile of channels or all
 convolution's block reads rows beyond its own, so a ragged last block would be of another shape.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, prod
 
@@ -40,14 +40,19 @@ class Plan:
         split = {axis.upper(): sizes[axis] // size for axis, size in self.blocks.items()}
         return split | {axis: self.blocks.get(axis, extent) for axis, extent in sizes.items()}
 
-    def outside(self, axes: str, lanes: Sequence[str]) -> str:
-        """The axes whose loops choose a panel of the tensor, its axes given blocked."""
+    def outside(self, axes: str, lanes: Iterable[str], turns: Mapping[str, int]) -> str:
+        """The axes whose loops choose a panel of the tensor, its axes given blocked; a loop of one turn chooses nothing."""
         own = axes_in(axes)
         chosen = [axis for axis in sorted(own) if axis.isupper()]
         if self.tiled:
             # Tiles of an axis that shares its dimension with another overlap: those panels have all of it.
             chosen += [axis for axis in ("g", *lanes) if axis in own and (axis == "g" or not shared(axes, axis))]
-        return "".join(chosen)
+        return "".join(axis for axis in chosen if turns[axis] > 1)
+
+
+def turns_of(sizes: Mapping[str, int], tiles: Mapping[str, int]) -> dict[str, int]:
+    """Turns of the loop over each axis: tiles of those on the lanes, single entries of the others."""
+    return {axis: ceil(size / tiles.get(axis, 1)) for axis, size in sizes.items()}
 
 
 def panel_shape(axes: str, outside: str, sizes: Mapping[str, int], tiles: Mapping[str, int]) -> tuple[int, ...]:
@@ -67,48 +72,60 @@ def enclosing(order: Sequence[str], outside: str) -> list[str]:
     return list(order[: last + 1])
 
 
-def must_accumulate(tensor: Streamed, order: Sequence[str], outside: str, sizes: Mapping[str, int]) -> bool:
+def must_accumulate(tensor: Streamed, order: Sequence[str], outside: str, turns: Mapping[str, int]) -> bool:
     """Whether a result's panel goes back to DRAM before its sums are complete, or has words that no loop is the first to write."""
     around = enclosing(order, outside)
-    return tensor.result and (tensor.overlaps or any(axis.lower() in tensor.summed and sizes[axis] > 1 for axis in around))
+    return tensor.result and (tensor.overlaps or any(axis.lower() in tensor.summed and turns[axis] > 1 for axis in around))
+
+
+def ring_slots(tensor: Streamed, order: Sequence[str], outside: str, turns: Mapping[str, int], most: int) -> int:
+    """Panels of a tensor that are in the scratchpad at a time: one where there is only one, or the next may hold words of the last."""
+    return 1 if not outside or must_accumulate(tensor, order, outside, turns) else most
 
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """What a plan is chosen for: extents, loop order for a plan, tiles on the lanes, streamed tensors, bytes of slots to a ring."""
+    """What a plan is chosen for: extents, tiles of the axes on the lanes, streamed tensors, slots of a ring."""
 
     sizes: Mapping[str, int]
-    lanes: tuple[str, str]
     tiles: Mapping[str, int]
     tensors: Sequence[Streamed]
     slots: int
-    weights: int
-    """Bytes of the tiles that pass through the array once for each walk over the tile loops."""
-    drains: bool
-    """Whether accumulators are drained at each tile."""
+    loaded: bool
+    """Whether the stationary operand's tiles come from DRAM."""
+    stored: bool
+    """Whether accumulators go to DRAM."""
+    sums_blocks: bool
+    """Whether accumulators hold sums over the axes that may be walked in blocks: then blocks add theirs to those in DRAM."""
 
     def panel_bytes(self, plan: Plan, tensor: Streamed, order: Sequence[str]) -> int:
         """Scratchpad bytes of a tensor's panels."""
         axes, sizes = blocked(tensor.axes, plan.blocks), plan.split(self.sizes)
-        outside = plan.outside(axes, self.lanes)
-        slots = 1 if must_accumulate(tensor, order, outside, sizes) else self.slots
-        return slots * WORD * prod(panel_shape(axes, outside, sizes, self.tiles))
+        turns = turns_of(sizes, self.tiles)
+        outside = plan.outside(axes, self.tiles, turns)
+        return ring_slots(tensor, order, outside, turns, self.slots) * WORD * prod(panel_shape(axes, outside, sizes, self.tiles))
 
     def traffic(self, plan: Plan, order: Sequence[str]) -> int:
         """DRAM bytes that the plan moves."""
         sizes = plan.split(self.sizes)
-        turns = {axis: ceil(sizes[axis] / self.tiles.get(axis, 1)) for axis in order}
-        blocks = prod(turns[axis] for axis in order if axis.isupper())
-        total = self.weights * blocks + (2 * self.weights * blocks if self.drains and blocks > 1 else 0)
+        turns = turns_of(sizes, self.tiles)
+        # The tiles of an axis together are the axis: the last one may be ragged.
+        words = {axis: sizes[axis] if axis in self.tiles else turns[axis] for axis in order}
+        total = self.loaded * prod(words.values())
+        if self.sums_blocks and any(sizes[axis] > 1 for axis in order if axis.isupper()):
+            total += 2 * prod(words.values()) + prod(words[axis] for axis in order if not axis.isupper())
+        else:
+            total += self.stored * prod(words.values())
         for tensor in self.tensors:
             axes = blocked(tensor.axes, plan.blocks)
-            outside = plan.outside(axes, self.lanes)
-            # The tiles of an axis together are the axis: the last one may be ragged.
+            outside = plan.outside(axes, self.tiles, turns)
             tiled = {axis: sizes[axis] for axis in self.tiles if axis in outside}
-            size = WORD * prod(panel_shape(axes, outside, sizes, tiled))
-            moves = 2 if must_accumulate(tensor, order, outside, sizes) else 1
-            total += moves * size * prod(turns[axis] for axis in enclosing(order, outside) if axis not in tiled)
-        return total
+            moved = prod(panel_shape(axes, outside, sizes, tiled))
+            moved *= prod(turns[axis] for axis in enclosing(order, outside) if axis not in tiled)
+            accumulates = must_accumulate(tensor, order, outside, turns)
+            # Sums are read and written, and start as zeros that are written too.
+            total += 2 * moved + prod(panel_shape(axes, "", sizes, {})) if accumulates else moved
+        return WORD * total
 
 
 def divisors(number: int) -> list[int]:

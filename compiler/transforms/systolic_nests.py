@@ -13,7 +13,7 @@ from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_streams import Loop, Memory, dim_of, ring_of, steps
 from isa.instructions import ALWAYS, HELD, NEVER, Queue, When
-from isa.stream import Dim, Operand, Stream
+from isa.stream import MAX_DIMS, Dim, Operand, Stream
 
 Stack = list[Loop]
 
@@ -154,8 +154,8 @@ class _Nest:
         """Semaphore of a panel: full (from DRAM), done (by the array), empty."""
         way = stage.way.data
         same = [s for s in self.stages if s.way == stage.way]
-        ring = Memory.of(stage.panel).slots
-        return self.context.semaphore(f"panel.{way}{same.index(stage)}.{state}", ring if state == "empty" else 0)
+        slots = 1 if way == "inout" else self.context.slots
+        return self.context.semaphore(f"panel.{way}{same.index(stage)}.{state}", slots if state == "empty" else 0)
 
     def touch(self, queue: Queue, memory: Memory, *, writes: bool, sums: bool = False) -> None:
         access = Access(queue, memory.space, memory.base, memory.base + memory.nbytes, writes, sums)
@@ -266,39 +266,53 @@ class _Nest:
     # -- panels ---------------------------------------------------------------------------------------------------------
 
     def load_panel(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
-        outside, inside = self.panel_streams(op, stack)
         self.touch(Queue.dma_in, Memory.of(op.tensor), writes=False)
         self.touch(Queue.dma_in, Memory.of(op.panel), writes=True)
         self.context.reads(storage(op.tensor))
-        load = self.make("ld", dst=inside, src=outside)
-        return [self.wait(self.panel_token(op, "empty")), load, self.signal(self.panel_token(op, "full"))]
+        return [self.wait(self.panel_token(op, "empty")), self.moved_panel(op, stack), self.signal(self.panel_token(op, "full"))]
 
     def store_panel(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
         if op.way.data == "in":
             return []
-        outside, inside = self.panel_streams(op, stack)
         self.touch(Queue.dma_out, Memory.of(op.tensor), writes=True)
         self.touch(Queue.dma_out, Memory.of(op.panel), writes=False)
         self.context.writes(storage(op.tensor))
-        store = self.make("st", dst=outside, src=inside)
+        store = self.moved_panel(op, stack, out=True)
         return [self.wait(self.panel_token(op, "done")), store, self.signal(self.panel_token(op, "empty"))]
 
-    def panel_streams(self, op: tile.StageOp, stack: Stack) -> tuple[Stream, Stream]:
-        """A panel as it lies in the tensor, and in the ring."""
-        tensor, panel, axes, tag = Memory.of(op.tensor), Memory.of(op.panel), op.axes.data, Operand[op.tag.data]
-        outer = tensor.stream(self.panel_dims(tensor, panel, op, stack), self.moved(tensor, axes, stack), None, tag)
-        return outer, panel.stream(self.panel_dims(panel, panel, op, stack), (), ring_of(panel, 0, stack), tag)
+    def moved_panel(self, op: tile.StageOp, stack: Stack, *, out: bool = False) -> Operation:
+        """The transfer between a tensor and a panel, in loops over the dimensions that a stream has no room for."""
+        tensor, panel, tag = Memory.of(op.tensor), Memory.of(op.panel), Operand[op.tag.data]
+        dims = self.panel_dims(tensor, panel, op, stack)
+        loops = dims[: max(0, len(dims) - MAX_DIMS)]
+        outside, inside = ([dim[i] for dim in dims[len(loops) :]] for i in (0, 1))
+        far = [*self.moved(tensor, op.axes.data, stack), *(dim.stride for dim, _ in loops)]
+        near = [*(0 for _ in stack), *(dim.stride for _, dim in loops)]
+        streams = tensor.stream(outside, far, None, tag), panel.stream(inside, near, ring_of(panel, 0, stack), tag)
+        code = self.make("st", dst=streams[0], src=streams[1]) if out else self.make("ld", dst=streams[1], src=streams[0])
+        for depth, (dim, _) in reversed(list(enumerate(loops))):
+            loop = OPS["loop"].of(self.provenance(), name=f"i{depth}", count=dim.count, limit=dim.limit or 0, level=dim.level)
+            loop.regions[0].block.add_op(code)
+            code = loop
+        return code
 
-    def panel_dims(self, memory: Memory, panel: Memory, op: tile.StageOp, stack: Stack) -> list[Dim]:
-        """A panel's dimensions as they lie in the tensor or in the panel."""
-        dims = []
-        for terms, extent, stride in zip(parse_axes(op.axes.data), panel.shape, memory.strides, strict=True):
+    def panel_dims(self, tensor: Memory, panel: Memory, op: tile.StageOp, stack: Stack) -> list[tuple[Dim, Dim]]:
+        """A panel's dimensions as they lie in the tensor and in the panel; neighbours that lie side by side in both are one."""
+        dims: list[tuple[Dim, Dim]] = []
+        for terms, extent, *strides in zip(parse_axes(op.axes.data), panel.shape, tensor.strides, panel.strides, strict=True):
             lane = next((axis for axis, _ in terms if axis in self.tile and axis in op.outside.data), None)
-            if lane is None:
-                dims.append(Dim(extent, stride))
+            if lane is not None:
+                far, near = (dim_of(lane, self.sizes[lane], self.tile[lane], stride, stack) for stride in strides)
             else:
-                dims.append(dim_of(lane, self.sizes[lane], self.tile[lane], stride, stack))
-        return [dim for dim in dims if dim.count > 1 or dim.limit is not None] or [Dim(1, memory.dtype.size)]
+                far, near = (Dim(extent, stride) for stride in strides)
+            if far.count == 1 and far.limit is None:
+                continue
+            whole = far.limit is None and dims and dims[-1][0].limit is None
+            if whole and all(outer.stride == inner.stride * inner.count for outer, inner in zip(dims[-1], (far, near), strict=True)):
+                count = dims.pop()[0].count * far.count
+                far, near = Dim(count, far.stride), Dim(count, near.stride)
+            dims.append((far, near))
+        return dims or [(Dim(1, tensor.dtype.size), Dim(1, panel.dtype.size))]
 
     # -- beats ------------------------------------------------------------------------------------------------------------
 

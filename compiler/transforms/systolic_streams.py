@@ -121,6 +121,7 @@ class Memory:
 
     def whole(self) -> Stream:
         """All words of a tensor that is no slice, one after the other."""
+        assert self.strides == row_major(self.shape, self.dtype.size), f"the words of {self.symbol} do not lie side by side"
         return self.stream([Dim(prod(self.shape), self.dtype.size)])
 
 

@@ -1,6 +1,7 @@
 """Copies and the vector unit's work as instructions."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from xdsl.ir import Operation, SSAValue
 
@@ -165,7 +166,7 @@ class _Sgd:
         return Piece(code, accesses, self.provenance)
 
     def whole(self, index: int) -> Stream:
-        return self.outside[index].stream([self.dim], [self.words * 4] if self.stack else [])
+        return self.swept(self.outside[index])
 
     def chunk(self, index: int) -> Stream:
         memory = self.inside[index]
@@ -174,7 +175,11 @@ class _Sgd:
     def grad(self) -> Stream:
         if self.skip:
             return self.chunk(0)
-        return self.context.memory(self.op.grad).stream([self.dim], [self.words * 4] if self.stack else [])
+        return self.swept(self.context.memory(self.op.grad))
+
+    def swept(self, memory: Memory) -> Stream:
+        """A whole tensor, chunk by chunk."""
+        return replace(memory.whole(), dims=(self.dim,), strides=(self.words * 4,) if self.stack else ())
 
     def repeat(self, before: str, body: Sequence[Operation], after: str) -> list[Operation]:
         """The body between its handshakes, for every chunk."""

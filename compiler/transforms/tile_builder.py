@@ -152,12 +152,18 @@ class TileBuilder:
     def in_dram(self, value: SSAValue) -> SSAValue:
         """A tensor that lives in DRAM, in the value's shape."""
         root = self.root(value)
-        home = self.dram[root]
-        if shape_of(value) != shape_of(root) and isinstance(home.owner, tile.SliceOp):
-            home = self.tensor("scratch", self.unique("slice"), root, home=False)
-            self.copy_in_dram(self.dram[root], home, "slice", "vector")
-            self.dram[root] = home
-        return self.view(home, shape_of(value))
+        if shape_of(value) != shape_of(root):
+            self.make_contiguous_in_dram(root)
+        return self.view(self.dram[root], shape_of(value))
+
+    def make_contiguous_in_dram(self, value: SSAValue) -> SSAValue:
+        """The tensor's DRAM memory; a slice is copied first, since its words do not lie side by side."""
+        root = self.root(value)
+        memory = self.dram[root]
+        if isinstance(memory.owner, tile.SliceOp):
+            self.dram[root] = self.tensor("scratch", self.unique("slice"), root, home=False)
+            self.copy_in_dram(memory, self.dram[root], "slice", "vector")
+        return self.dram[root]
 
     def in_spad(self, value: SSAValue, layer: str, product: str) -> SSAValue:
         """The tensor in the scratchpad in the value's shape, copied there if it was not."""
@@ -289,13 +295,13 @@ class TileBuilder:
     def update(self, op: train.UpdateOp) -> None:
         """SGD on the vector unit, in place; the new weight's home is the old one's."""
         weights = [self.dram[self.root(v)] for v in (op.inputs[0], *op.inputs[2:])]
-        root = self.root(op.inputs[1])
+        root, name = self.root(op.inputs[1]), _updated(op)
         in_dram = root in self.dram
-        grad = self.dram[root] if in_dram else self.spad[root]
+        grad = self.make_contiguous_in_dram(root) if in_dram else self.make_contiguous(root, name, "update")
         words = min(CHUNK_WORDS, int(np.prod(shape_of(op.inputs[0]), dtype=int)))
-        names = ["grad", "weight", "velocity"][0 if in_dram else 1 : 1 + len(weights)]
-        buffers = [self.buffer(f"update.{name}", (words,), f32, self.slots) for name in names]
-        self.add(tile.SgdOp(grad, weights, buffers, _updated(op), op.lr, op.momentum, op.decay))
+        roles = ["grad", "weight", "velocity"][0 if in_dram else 1 : 1 + len(weights)]
+        buffers = [self.buffer(f"update.{role}", (words,), f32, self.slots) for role in roles]
+        self.add(tile.SgdOp(grad, weights, buffers, name, op.lr, op.momentum, op.decay))
         self.updated(op)
 
     def updated(self, op: train.UpdateOp) -> None:

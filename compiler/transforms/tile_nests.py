@@ -94,21 +94,34 @@ class Nest:
             for name in self.mapping.ports(op.role.data):
                 value = self.value(op, name)
                 if value is op.result:
-                    if self.builder.streams_out(value) or self.builder.large(value):
+                    if self.wanted_in_dram(value):
                         summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
                         found[name] = Streamed(name, op.tensors[name], True, summed, self.overlaps(op))
                 elif self.builder.stays_in_dram(value):
                     found[name] = Streamed(name, op.tensors[name])
         return list(found.values())
 
+    def wanted_in_dram(self, result: SSAValue) -> bool:
+        """Whether a result's home is DRAM."""
+        return self.builder.streams_out(result) or self.builder.large(result)
+
+    def stationary(self) -> list[SSAValue]:
+        """The operand that is held in the array, if there is one."""
+        names = [(op, self.mapping.stationary(op.role.data)) for op in self.products]
+        return [self.value(op, name) for op, name in names if name is not None]
+
     def choose(self) -> Plan:
         """The plan with the least DRAM traffic of those whose panels fit."""
         tensors = self.streamed_from_dram()
         if not tensors:
             return Plan()
-        weights = 4 * macs({axis: size for axis, size in self.sizes.items() if self.classes[axis] in "kng"})
-        drains = any(self.mapping.beat(op.role.data) == "dw" for op in self.products)
-        nest = blocks.Nest(self.sizes, (self.rows, self.cols), self.tile, tensors, self.builder.slots, weights, drains)
+        drained = [op for op in self.products if self.mapping.beat(op.role.data) == "dw"]
+        nest = blocks.Nest(
+            self.sizes, self.tile, tensors, self.builder.slots,
+            loaded=any(self.builder.stays_in_dram(value) for value in self.stationary()),
+            stored=any(self.wanted_in_dram(op.result) for op in drained),
+            sums_blocks=any(SUMMED[op.role.data] == "b" for op in drained),
+        )  # fmt: skip
         batch = [axis for axis in self.axes_of("b") if axis not in self.tile]
         best: tuple[int, Plan] | None = None
         for plan in blocks.plans(self.sizes, batch):
@@ -181,20 +194,16 @@ class Nest:
             if self.overlaps(op):
                 builder.fill(memory, 0.0, self.layer, self.product)
             return memory
-        return self.panel(builder.result_in_dram(value, self.gradient_name(value)), op, streamed)
-
-    def gradient_name(self, value: SSAValue) -> str:
-        """Users' name of a result that lives in DRAM."""
-        names = [u.target.data for u in self.builder.users(value) if isinstance(u, train.OutputOp)]
-        return names[0] if names else self.builder.unique(f"{self.layer}.{self.product}.result")
+        return self.panel(builder.result_in_dram(value, f"{self.layer}.{name}"), op, streamed)
 
     def panel(self, home: SSAValue, op: train.ProductOp, tensor: Streamed) -> SSAValue:
         """Panels of a tensor in DRAM."""
         axes = self.axes(op, tensor.name)
-        outside = self.plan.outside(axes, (self.rows, self.cols))
-        accumulates = blocks.must_accumulate(tensor, self.order(self.plan), outside, self.sizes)
+        turns = blocks.turns_of(self.sizes, self.tile)
+        outside = self.plan.outside(axes, self.tile, turns)
+        accumulates = blocks.must_accumulate(tensor, self.order(self.plan), outside, turns)
         shape = blocks.panel_shape(axes, outside, self.sizes, self.tile)
-        ring = 1 if accumulates else self.builder.slots
+        ring = blocks.ring_slots(tensor, self.order(self.plan), outside, turns, self.builder.slots)
         panel = self.builder.buffer(f"{self.layer}.{tensor.name}.panels", shape, f32, ring)
         if accumulates:
             self.builder.fill_dram(home, self.layer, self.product)
@@ -231,12 +240,12 @@ class Nest:
             value, axes = op.result, self.axes(op, name)
             if self.fused is not None:
                 return tile.DrainOp(self.updated_weight(), axes, "W", builder.ring("g"))
-            if self.in_blocks:
-                home = builder.result_in_dram(value, self.gradient_name(value))
+            if self.in_blocks and SUMMED[op.role.data] == "b":
+                home = builder.result_in_dram(value, f"{self.layer}.{name}")
                 builder.fill_dram(home, self.layer, self.product)
                 return tile.DrainOp(home, axes, name, builder.ring("g"), builder.ring("p"))
-            if builder.streams_out(value) or builder.large(value):
-                return tile.DrainOp(builder.result_in_dram(value, self.gradient_name(value)), axes, name, builder.ring("g"))
+            if self.wanted_in_dram(value):
+                return tile.DrainOp(builder.result_in_dram(value, f"{self.layer}.{name}"), axes, name, builder.ring("g"))
             return tile.DrainOp(builder.result(value, f"{self.layer}.{name}"), axes, name)
         return None
 

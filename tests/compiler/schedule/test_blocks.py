@@ -1,0 +1,201 @@
+"""Plans for tensors that the scratchpad does not hold, against counting every word of every loop turn."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.schedule.axes import axes_in, blocked, parse_axes, shared
+from compiler.schedule.blocks import (
+    Nest,
+    Plan,
+    Streamed,
+    divisor_below,
+    divisors,
+    enclosing,
+    must_accumulate,
+    panel_shape,
+    plans,
+    ring_slots,
+    turns_of,
+)
+
+Turn = dict[str, range]
+"""Where the loops stand: the entries of each axis that are worked on."""
+
+LAYERS = {
+    "matrices": {"X": "bk", "W": "kn", "Y": "bn"},
+    "batched": {"X": "gbk", "W": "gkn", "Y": "gbn"},
+    "convolution": {"X": "bk(2y+r)(x+s)", "W": "nkrs", "Y": "bnyx"},
+    "groups": {"X": "b(3g+k)(y+2r)", "W": "(2g+n)kr", "Y": "b(2g+n)y"},
+    "transposed": {"X": "bky", "W": "knr", "Y": "bn(2y+r)"},
+}
+CLASSES = {**dict.fromkeys("bpyx", "b"), **dict.fromkeys("krs", "k"), "n": "n", "g": "g"}
+FIXED = {"batched": {}, "groups": {"k": 3, "n": 2}}
+"""Extents that the axes themselves say."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A nest in the order of its loops, and a plan for it."""
+
+    nest: Nest
+    plan: Plan
+    order: tuple[str, ...]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return self.plan.split(self.nest.sizes)
+
+    def turns(self) -> Iterator[Turn]:
+        """Every turn of the loops, in order."""
+        steps = {axis: self.nest.tiles.get(axis, 1) for axis in self.order}
+        starts = [range(0, self.sizes[axis], steps[axis]) for axis in self.order]
+        for position in product(*starts):
+            yield {axis: range(s, min(s + steps[axis], self.sizes[axis])) for axis, s in zip(self.order, position, strict=True)}
+
+    def words(self, axes: str, turn: Turn) -> set[tuple[int, ...]]:
+        """Indices into a tensor that a turn touches, streaming along the axes that are no loops."""
+        names = sorted(axes_in(axes))
+        found = set()
+        for entries in product(*(turn.get(axis, range(self.sizes[axis])) for axis in names)):
+            at = dict(zip(names, entries, strict=True))
+            found.add(tuple(sum(factor * at[axis] for axis, factor in terms) for terms in parse_axes(axes)))
+        return found
+
+    def chosen(self, axes: str) -> list[str]:
+        """The loops that choose a panel, by the definition: blocks, and if the plan says so groups and tiles that do not overlap."""
+        tiled = [a for a in self.order if a == "g" or (a in self.nest.tiles and not shared(axes, a))] if self.plan.tiled else []
+        return [axis for axis in self.order if axis in axes_in(axes) and (axis.isupper() or axis in tiled)]
+
+    def visits(self, tensor: Streamed) -> list[list[Turn]]:
+        """The turns through which one panel stays in the scratchpad, for each of the panels that come by."""
+        axes = blocked(tensor.axes, self.plan.blocks)
+        chosen = self.chosen(axes)
+        return [list(group) for _, group in groupby(self.turns(), key=lambda turn: [turn[axis].start for axis in chosen])]
+
+    def panel(self, tensor: Streamed, visit: Sequence[Turn]) -> tuple[int, ...]:
+        """The box around all words that the visit touches."""
+        touched = set().union(*(self.words(blocked(tensor.axes, self.plan.blocks), turn) for turn in visit))
+        return tuple(1 + max(column) - min(column) for column in zip(*touched, strict=True))
+
+    def accumulates(self, tensor: Streamed) -> bool:
+        """Whether a word gets sums while its panel is there and again when it comes back, or from taps in no order."""
+        axes = blocked(tensor.axes, self.plan.blocks)
+        touched = [set().union(*(self.words(axes, turn) for turn in visit)) for visit in self.visits(tensor)]
+        return tensor.result and (tensor.overlaps or sum(map(len, touched)) > len(set().union(*touched)))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    name = draw(st.sampled_from(sorted(LAYERS)))
+    layer = LAYERS[name]
+    axes = [axis for axis in "gbyxknrs" if any(axis in axes_in(text) for text in layer.values())]
+    sizes = {axis: draw(st.sampled_from((1, 2, 3, 4))) for axis in axes if axis not in "rs"}
+    sizes |= {axis: draw(st.integers(1, 2)) for axis in "rs" if axis in axes} | FIXED.get(name, {})
+    result = draw(st.sampled_from("XWY"))
+    summed = {"X": "n", "W": "b", "Y": "k"}[result]
+    taps = "rs" if name != "transposed" else ""
+    classes = {axis: "n" if axis == "r" and not taps else CLASSES[axis] for axis in axes}
+    # Rows, columns and time are three classes; what streams along time is no loop.
+    time = draw(st.sampled_from("bkn"))
+    rows, cols = (kind for kind in "bkn" if kind != time)
+    lane = {"b": "b", "k": "k", "n": "n"}
+    tiles = {lane[kind]: draw(st.integers(1, 4)) for kind in (rows, cols)}
+    tensors = [
+        Streamed(n, text, n == result, frozenset(a for a in axes if classes[a] == summed) if n == result else frozenset(), overlaps)
+        for n, text in layer.items()
+        if (overlaps := n == result and any(shared(text, a) for a in axes_in(text))) or draw(st.booleans())
+    ]
+    batch = [axis for axis in axes if classes[axis] == "b" and axis not in tiles]
+    plan = draw(st.sampled_from(list(plans(sizes, batch))))
+    # Tiles on the lanes are walked outside all else.
+    others = [axis for axis in axes if classes[axis] != time and axis not in ("g", *tiles)]
+    outer = [axis.upper() for axis in plan.blocks]
+    groups = ["g"] if "g" in axes else []
+    inner = [*draw(st.permutations(list(tiles))), *draw(st.permutations(others))]
+    order = (*groups, *outer, *inner) if plan.tiled else (*outer, *groups, *inner)
+    nest = Nest(sizes, tiles, tensors, draw(st.integers(1, 2)), loaded=False, stored=False, sums_blocks=False)
+    return Case(nest, plan, order)
+
+
+@settings(deadline=None)
+@given(cases())
+def test_panels_hold_what_their_turns_touch(case: Case) -> None:
+    """A panel's shape, and the bytes that all panels move, counted turn by turn."""
+    plan, nest, sizes = case.plan, case.nest, case.sizes
+    turns = turns_of(sizes, nest.tiles)
+    moved = 0
+    for tensor in nest.tensors:
+        axes = blocked(tensor.axes, plan.blocks)
+        outside = plan.outside(axes, nest.tiles, turns)
+        panels = [case.panel(tensor, visit) for visit in case.visits(tensor)]
+        assert panel_shape(axes, outside, sizes, nest.tiles) == tuple(map(max, zip(*panels, strict=True)))
+        accumulates = case.accumulates(tensor)
+        assert must_accumulate(tensor, case.order, outside, turns) == accumulates
+        slots = 1 if accumulates or len(panels) == 1 else nest.slots
+        assert ring_slots(tensor, case.order, outside, turns, nest.slots) == slots
+        assert nest.panel_bytes(plan, tensor, case.order) == 4 * slots * volume(panel_shape(axes, outside, sizes, nest.tiles))
+        moved += (2 if accumulates else 1) * sum(map(volume, panels))
+        moved += volume(case.panel(tensor, list(case.turns()))) if accumulates else 0  # the zeros that sums start from
+    assert nest.traffic(plan, case.order) == 4 * moved
+
+
+@settings(deadline=None)
+@given(cases())
+def test_tiles_on_the_array_are_moved_once_a_turn(case: Case) -> None:
+    """The stationary operand's tiles and the accumulators', whatever the streams move."""
+    nest = replace(case.nest, tensors=[])
+    tiles = [volume([len(turn[axis]) for axis in nest.tiles]) for turn in case.turns()]
+    assert replace(nest, loaded=True).traffic(case.plan, case.order) == 4 * sum(tiles)
+    assert replace(nest, stored=True).traffic(case.plan, case.order) == 4 * sum(tiles)
+    # Blocks read what those before have stored; the first reads zeros that had to be written.
+    number = volume([case.sizes[axis] for axis in case.order if axis.isupper()])
+    adding = replace(nest, stored=True, sums_blocks=True).traffic(case.plan, case.order)
+    assert adding == 4 * (sum(tiles) if number == 1 else 2 * sum(tiles) + sum(tiles) // number)
+
+
+def volume(shape: Sequence[int]) -> int:
+    words = 1
+    for extent in shape:
+        words *= extent
+    return words
+
+
+def test_loops_around_a_panel() -> None:
+    assert enclosing("gYknr", "") == []
+    assert enclosing("gYknr", "Y") == ["g", "Y"]
+    assert enclosing("gYknr", "gn") == ["g", "Y", "k", "n"]
+
+
+def test_loops_of_one_turn_choose_nothing() -> None:
+    """Otherwise a panel would be moved for every turn of the loops around them."""
+    plan = Plan({"y": 4})
+    assert plan.outside("b(2g+n)(4Y+y)", "kn", {"g": 3, "n": 2, "Y": 5}) == "Ygn"
+    assert plan.outside("b(2g+n)(4Y+y)", "kn", {"g": 3, "n": 1, "Y": 1}) == "g"
+    assert Plan({"y": 4}, tiled=False).outside("b(2g+n)(4Y+y)", "kn", {"g": 3, "n": 2, "Y": 5}) == "Y"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"),
+    [
+        ({"b": 4, "y": 6}, [{}, {"b": 2}, {"b": 1}, {"b": 1, "y": 3}, {"b": 1, "y": 2}, {"b": 1, "y": 1}]),
+        ({"b": 1, "y": 3}, [{}, {"y": 1}]),
+        ({"b": 5, "y": 1}, [{}, {"b": 1}]),
+    ],
+)
+def test_plans_go_from_all_to_single_entries(sizes: Mapping[str, int], wanted: list[dict[str, int]]) -> None:
+    """Once with panels of one tile, once with all channels."""
+    found = list(plans(sizes, "by"))
+    assert found == [Plan(blocks, tiled) for tiled in (True, False) for blocks in wanted]
+    for plan in found:
+        assert all(sizes[axis] % size == 0 for axis, size in plan.blocks.items()), "blocks divide their axis"
+
+
+@given(st.integers(1, 200), st.integers(0, 250))
+def test_divisors(number: int, most: int) -> None:
+    assert divisors(number) == [d for d in range(number, 0, -1) if number % d == 0]
+    assert divisor_below(number, most) == max((d for d in range(1, number + 1) if number % d == 0 and d <= most), default=0)
