@@ -17,7 +17,7 @@ from isa.errors import UserError
 from isa.machine import Machine
 
 CHUNK_WORDS = 2048
-"""Words of a weight that the vector unit updates at a time."""
+"""Words of a weight that the vector unit updates at a time, if there is room."""
 
 # The product under which the report books what is no matrix product.
 VECTOR = {"fwd": "vector", "loss": "vector", "grad": "vector", "dx": "dx", "dw": "dw", "update": "update"}
@@ -126,6 +126,10 @@ class TileBuilder:
         self.add(op)
         return op.result
 
+    def chunk(self, buffers: int) -> int:
+        """Words of each of so many buffers through which a tensor passes in chunks."""
+        return max(1, min(CHUNK_WORDS, self.panel_budget // (WORD * buffers)))
+
     def ring(self, name: str) -> SSAValue:
         """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` partial ones."""
         if name not in self.rings:
@@ -216,7 +220,7 @@ class TileBuilder:
     def fill_dram(self, memory: SSAValue, layer: str, product: str) -> None:
         """Every word in DRAM becomes 0."""
         words = int(np.prod(tile.memref_of(memory).get_shape(), dtype=np.int64))
-        size = divisor_below(words, CHUNK_WORDS)
+        size = divisor_below(words, self.chunk(1))
         zeros = self.buffer(f"{layer}.zeros", (size,), f32)
         self.fill(zeros, 0.0, layer, product)
         window = tile.WindowOp(self.view(memory, (words,)), 0, size)
@@ -298,8 +302,8 @@ class TileBuilder:
         root, name = self.root(op.inputs[1]), _updated(op)
         in_dram = root in self.dram
         grad = self.make_contiguous_in_dram(root) if in_dram else self.make_contiguous(root, name, "update")
-        words = min(CHUNK_WORDS, int(np.prod(shape_of(op.inputs[0]), dtype=int)))
         roles = ["grad", "weight", "velocity"][0 if in_dram else 1 : 1 + len(weights)]
+        words = min(self.chunk(len(roles) * self.slots), int(np.prod(shape_of(op.inputs[0]), dtype=int)))
         buffers = [self.buffer(f"update.{role}", (words,), f32, self.slots) for role in roles]
         self.add(tile.SgdOp(grad, weights, buffers, name, op.lr, op.momentum, op.decay))
         self.updated(op)

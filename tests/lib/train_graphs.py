@@ -32,11 +32,8 @@ WORK = 20_000
 class Graph:
     """A training step at the train level, and the value of each leaf."""
 
-    module: ModuleOp
-    leaves: dict[str, np.ndarray]
-
-    def __repr__(self) -> str:
-        return str(self.module)
+    module: ModuleOp = field(repr=False)
+    leaves: dict[str, np.ndarray] = field(repr=False)
 
 
 @dataclass
@@ -256,18 +253,29 @@ def train_graphs(draw: Callable[..., Any]) -> Graph:
     for step in [_product, *draw(st.lists(st.sampled_from(STEPS), max_size=5))]:
         step(g)
     outputs = [g.pool[-1]] if len(g.pool) < 3 or g.chance() else [g.pool[-1], g.one_of(g.pool[1:-1])]
+    update = g.one_of((None, AddOptimizer(0.1), AddOptimizer(0.1, 0.9, 0.01)))
+    return _trained(g.ops, outputs, update, g.number(0, 2**32 - 1))
+
+
+def layer_graph(axes: str, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> Graph:
+    """One layer with both gradients and an update of its weight."""
+    leaves = [train.LeafOp(kind, name, TensorType(f32, shape)) for kind, name, shape in (("input", "x", x), ("param", "w", w))]
+    product = train.ProductOp(axes, leaves[0].result, leaves[1].result, "layer", "fwd", y)
+    return _trained([*leaves, product], [product.result], AddOptimizer(0.1), 0)
+
+
+def _trained(ops: Sequence[Operation], outputs: Sequence[SSAValue], update: AddOptimizer | None, seed: int) -> Graph:
+    """The step that trains a graph, with values for its leaves."""
     graph = train.GraphOp("random")
     results = [train.OutputOp("output", f"y{i}", value) for i, value in enumerate(outputs)]
-    graph.body.block.add_ops([*g.ops, *results])
+    graph.body.block.add_ops([*ops, *results])
     module = ModuleOp([graph])
-    module.verify()
     Differentiate(("x",)).apply(Context(), module)
-    update = g.one_of((None, AddOptimizer(0.1), AddOptimizer(0.1, 0.9, 0.01)))
-    if update is not None and any(name.startswith("w") and shape for name, shape in g.shapes.items()):
+    if update is not None and any(isinstance(op, train.LeafOp) and op.kind.data == "param" and shape_of(op.result) for op in ops):
         update.apply(Context(), module)
     module.verify()
-    # Not Gaussian: sums of few products near 0 would be far off, relative to what float32 can tell.
-    rng = np.random.default_rng(g.number(0, 2**32 - 1))
-    leaves = [op for op in graph.body.block.ops if isinstance(op, train.LeafOp)]
-    values = {op.leaf.data: rng.uniform(0.25, 1, shape_of(op.result)) * rng.choice((-1, 1), shape_of(op.result)) for op in leaves}
+    # None is near 0: then float32 could not tell much about sums of few products.
+    rng = np.random.default_rng(seed)
+    shapes = {op.leaf.data: shape_of(op.result) for op in graph.body.block.ops if isinstance(op, train.LeafOp)}
+    values = {name: rng.uniform(0.25, 1, shape) * rng.choice((-1, 1), shape) for name, shape in shapes.items()}
     return Graph(module, {name: value.astype(np.float32) for name, value in values.items()})

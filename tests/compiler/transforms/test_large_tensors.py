@@ -1,0 +1,141 @@
+"""Tensors that the scratchpad does not hold: tile level and programs compute what the graph says, whatever lives where."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from ir_text import parse
+from lowered import SETTINGS, Setting, features, program, run, tiles, wanted
+from network_check import mismatches
+from train_graphs import Graph, layer_graph, train_graphs
+
+from compiler.interpret import interpret_train
+from compiler.interpret_tile import interpret_tile
+from isa.errors import UserError
+from isa.instructions import Queue
+
+RANDOM = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "report_multiple_bugs": False,
+    "phases": (Phase.generate, Phase.shrink),
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+def check_tiles(graph: Graph, setting: Setting) -> Mapping[str, np.ndarray]:
+    """The tile level, interpreted, agrees with the train level; returns what is expected of the program."""
+    expected = interpret_train(graph.module, graph.leaves)
+    got = interpret_tile(tiles(graph.module, setting), graph.leaves)
+    expected = wanted(expected, got, setting)
+    assert mismatches(expected, got, 1e-9) == [], f"{setting}\n{graph.module}"
+    return expected
+
+
+def check_program(graph: Graph, setting: Setting, *, stepped: bool = True) -> None:
+    """The program passes the checker, its values come near the train level, and the stepped engine agrees with the fast one."""
+    expected = check_tiles(graph, setting)
+    for outputs in run(program(tiles(graph.module, setting), graph.leaves), graph.leaves, stepped=stepped):
+        assert mismatches(expected, outputs, 1e-5) == [], f"{setting}\n{graph.module}"
+
+
+def test_tiles_compute_what_the_graph_says(network_count: int) -> None:
+    refused = 0
+
+    @settings(max_examples=network_count, **RANDOM)
+    @given(train_graphs(), SETTINGS)
+    def check(graph: Graph, setting: Setting) -> None:
+        nonlocal refused
+        try:
+            check_tiles(graph, setting)
+        except UserError as error:
+            assert "no part of" in str(error)
+            refused += 1
+
+    check()
+    assert refused < network_count / 4
+
+
+def test_programs_compute_what_the_graph_says(network_count: int) -> None:
+    refused = 0
+
+    @settings(max_examples=network_count // 5, **RANDOM)
+    @given(train_graphs(), SETTINGS)
+    def check(graph: Graph, setting: Setting) -> None:
+        nonlocal refused
+        try:
+            check_program(graph, setting)
+        except UserError as error:
+            assert "no part of" in str(error) or "is too small for this network" in str(error)
+            refused += 1
+
+    check()
+    assert refused < network_count / 10
+
+
+LAYERS = {  # axes; shapes of X, W and Y; bytes of a scratchpad that holds parts of them
+    "fully connected": ("bk,kn->bn", (24, 7), (7, 5), (24, 5), 1000),
+    "convolution": ("bk(y+r)(x+s),nkrs->bnyx", (2, 5, 4, 5), (4, 5, 2, 2), (2, 4, 3, 4), 900),
+    "strided": ("bk(2y+r)(2x+s),nkrs->bnyx", (2, 3, 7, 6), (4, 3, 3, 2), (2, 4, 3, 3), 900),
+    "groups": ("b(3g+k)(y+r)(x+s),(2g+n)krs->b(2g+n)yx", (2, 6, 4, 4), (4, 3, 2, 2), (2, 4, 3, 3), 700),
+    "transposed": ("bkyx,knrs->bn(2y+r)(2x+s)", (2, 3, 3, 3), (3, 4, 3, 2), (2, 4, 7, 7), 1200),
+    "one-dimensional": ("bk(x+2s),nks->bnx", (3, 5, 12), (4, 5, 3), (3, 4, 8), 900),
+    "volumes": ("bk(z+t)(y+r)(x+s),nktrs->bnzyx", (2, 2, 3, 3, 4), (4, 2, 2, 2, 2), (2, 4, 2, 2, 3), 900),
+    "batched": ("gbk,gkn->gbn", (3, 12, 5), (3, 5, 4), (3, 12, 4), 900),
+}
+IN_BLOCKS = {"blocks of a layer", "gradients added", "panel in"}
+
+
+@pytest.mark.parametrize("double_buffer", [True, False])
+@pytest.mark.parametrize("schedule", ["interleaved", "ws", "os", "is"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers(layer: str, schedule: str, double_buffer: bool) -> None:
+    """One layer with its gradients and its update, all of it in DRAM, in a scratchpad that holds parts of it."""
+    *shapes, scratchpad = LAYERS[layer]
+    graph = layer_graph(*shapes)
+    setting = Setting(scratchpad=scratchpad, schedule=schedule, double_buffer=double_buffer)
+    if schedule == "interleaved" and double_buffer:
+        assert features(tiles(graph.module, setting)) >= IN_BLOCKS
+    while True:
+        try:
+            check_program(graph, setting, stepped=schedule == "interleaved")
+            break
+        except UserError as error:  # some dataflows hold more at a time than others
+            assert setting.scratchpad < 8 * scratchpad, error
+            setting = replace(setting, scratchpad=2 * setting.scratchpad)
+
+
+def test_panels_of_five_dimensions() -> None:
+    """Of every other word a stream has four dimensions at most: the transfer is in a loop over the outermost."""
+    text = """builtin.module { train.graph @cut {
+      %x = train.leaf "input" "x" : tensor<3x3x3x3x3xf32>
+      %w = train.leaf "param" "w" : tensor<4x2xf32>
+      %p = train.slice %x from [0, 0, 0, 0, 0] by [2, 2, 2, 2, 2] layer "cut" role "fwd" : (tensor<3x3x3x3x3xf32>) -> tensor<2x2x2x2x2xf32>
+      %y = train.product "bkzyx,nk->bnzyx"(%p, %w) layer "fc" role "fwd" : (tensor<2x2x2x2x2xf32>, tensor<4x2xf32>) -> tensor<2x4x2x2x2xf32>
+      train.output "output" "y" %y : tensor<2x4x2x2x2xf32>
+    } }"""
+    rng = np.random.default_rng(0)
+    leaves = {"w": rng.normal(size=(4, 2)).astype(np.float32), "x": rng.normal(size=(3,) * 5).astype(np.float32)}
+    made = program(tiles(parse(text), Setting()), leaves)
+    assert [i.op for i in made.queues[Queue.dma_in][:5]] == ["wait", "loop", "ld", "end", "signal"]
+    (outputs,) = run(made, leaves, stepped=False)
+    np.testing.assert_allclose(outputs["y"], np.einsum("bkzyx,nk->bnzyx", leaves["x"][::2, ::2, ::2, ::2, ::2], leaves["w"]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dram_above", [-1, 0])
+def test_updates_with_part_of_another_gradient(dram_above: int) -> None:
+    """What concat hands to its operands are slices: their words do not lie side by side, as those of the weights do."""
+    text = """builtin.module { train.graph @cut {
+      %w = train.leaf "param" "w" : tensor<3x2xf32>
+      %dy = train.leaf "input" "grad/y" : tensor<3x5xf32>
+      %dw = train.slice %dy from [0, 1] by [1, 2] layer "concat" role "grad" : (tensor<3x5xf32>) -> tensor<3x2xf32>
+      %new = train.update(%w, %dw) lr 0.5 momentum 0.0 decay 0.0 layer "sgd" role "update" : (tensor<3x2xf32>, tensor<3x2xf32>) -> tensor<3x2xf32>
+      train.output "param" "param/w" %new : tensor<3x2xf32>
+    } }"""  # noqa: E501
+    rng = np.random.default_rng(0)
+    leaves = {"w": rng.normal(size=(3, 2)).astype(np.float32), "grad/y": rng.normal(size=(3, 5)).astype(np.float32)}
+    (outputs,) = run(program(tiles(parse(text), Setting(dram_above=dram_above)), leaves), leaves, stepped=False)
+    np.testing.assert_allclose(outputs["param/w"], leaves["w"] - 0.5 * leaves["grad/y"][:, 1:5:2], rtol=1e-6)
