@@ -70,6 +70,13 @@ class WindowOp(IRDLOperation):
             result_types=[memref(shape, type.element_type, space)],
         )
 
+    def verify_(self) -> None:
+        axis, whole, part = self.axis.value.data, memref_of(self.input).get_shape(), memref_of(self.result).get_shape()
+        if not 0 <= axis < len(whole):
+            raise VerifyException(f"axis {axis} is no dimension of {whole}")
+        if (*whole[:axis], *whole[axis + 1 :]) != (*part[:axis], *part[axis + 1 :]):
+            raise VerifyException("a window has all of every other dimension")
+
 
 @irdl_op_definition
 class BlocksOp(TileOp):
@@ -86,6 +93,15 @@ class BlocksOp(TileOp):
             properties={"count": IntegerAttr(count, i64), "layer": StringAttr(layer), "product": StringAttr(product)},
             regions=[Region(Block(list(body)))],
         )
+
+    def verify_(self) -> None:
+        count = self.count.value.data
+        for op in self.body.block.ops:
+            if isinstance(op, WindowOp):
+                axis = op.axis.value.data
+                size, whole = (memref_of(v).get_shape()[axis] for v in (op.result, op.input))
+                if count * size != whole:
+                    raise VerifyException(f"{count} blocks of {size} are not {whole} entries")
 
 
 @irdl_op_definition

@@ -103,9 +103,11 @@ class Nest:
         for tensor in self.tensors:
             axes = blocked(tensor.axes, plan.blocks)
             outside = plan.outside(axes, self.lanes)
-            size = WORD * prod(panel_shape(axes, outside, sizes, self.tiles))
+            # The tiles of an axis together are the axis: the last one may be ragged.
+            tiled = {axis: sizes[axis] for axis in self.tiles if axis in outside}
+            size = WORD * prod(panel_shape(axes, outside, sizes, tiled))
             moves = 2 if must_accumulate(tensor, order, outside, sizes) else 1
-            total += moves * size * prod(turns[axis] for axis in enclosing(order, outside))
+            total += moves * size * prod(turns[axis] for axis in enclosing(order, outside) if axis not in tiled)
         return total
 
 

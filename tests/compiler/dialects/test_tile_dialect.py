@@ -21,6 +21,7 @@ PROGRAM = f"""builtin.module {{
     %5 = tile.buffer "dY" : memref<5x3xf32, "spad">
     %6 = tile.buffer "dX" : memref<5x4xf32, "spad">
     %row = tile.buffer "row" : memref<1x4xf32, "spad">
+    %p = tile.buffer "p.tiles" ring 2 : memref<32x32xf32, "spad">
     tile.copy %0 to %4 layer "fc" product "vector" : memref<5x4xf32, "dram"> to memref<5x4xf32, "spad">
     tile.copy %6 to %0 layer "fc" product "vector" : memref<5x4xf32, "spad"> to memref<5x4xf32, "dram">
     %7 = tile.view %4 : memref<5x4xf32, "spad"> to memref<20xf32, "spad">
@@ -35,9 +36,13 @@ PROGRAM = f"""builtin.module {{
     tile.pool_grad "sum"(%row) kernel [5 : i64, 1 : i64] strides [1 : i64, 1 : i64] dilations [1 : i64, 1 : i64] to %6 layer "p" product "vector" : (memref<1x4xf32, "spad">) to memref<5x4xf32, "spad">
     %10 = tile.tensor "scratch" "grad/fc.w" : memref<4x3xf32, "dram">
     %11 = tile.buffer "panels" ring 2 : memref<5x4xf32, "spad">
+    tile.blocks 5 layer "a" product "vector" {{
+      %block = tile.window %0 axis 0 : memref<5x4xf32, "dram"> to memref<1x4xf32, "dram">
+      tile.copy %block to %row layer "a" product "vector" : memref<1x4xf32, "dram"> to memref<1x4xf32, "spad">
+    }}
     tile.nest rows "k" cols "n" stream "b" layer "fc" product "dx+dw" macs 120 {{
       tile.for "k" to 4 step 32 {{
-        tile.stage %0 "bk" as "X" panel %11 : memref<5x4xf32, "dram">, memref<5x4xf32, "spad">
+        tile.stage "in" %0 "bk" as "X" panel %11 by "k" : memref<5x4xf32, "dram">, memref<5x4xf32, "spad">
         tile.for "n" to 3 step 32 {{
           tile.resident %1 "kn" as "W" through %w : memref<4x3xf32, "dram">, memref<32x32xf32, "spad">
           tile.for "b" to 5 step 1 {{
@@ -47,10 +52,10 @@ PROGRAM = f"""builtin.module {{
           tile.update lr 1.000000e-01 decay 0.000000e+00
           tile.drain %1 "kn" as "W" through %g : memref<4x3xf32, "dram">, memref<32x32xf32, "spad">
         }}
-        tile.stage out %0 "bk" as "X" panel %11 : memref<5x4xf32, "dram">, memref<5x4xf32, "spad">
       }}
       tile.resident %6 "bk" as "dX" : memref<5x4xf32, "spad">
       tile.drain %6 "bk" as "dX" : memref<5x4xf32, "spad">
+      tile.drain %10 "kn" as "dW" through %g, %p : memref<4x3xf32, "dram">, memref<32x32xf32, "spad">, memref<32x32xf32, "spad">
     }}
     %12 = tile.buffer "update.grad" ring 2 : memref<12xf32, "spad">
     %13 = tile.buffer "update.weight" ring 2 : memref<12xf32, "spad">
@@ -67,7 +72,8 @@ def test_text_round_trips() -> None:
     assert [line.split()[0] for line in text.splitlines() if "=" not in line] == [
         line.split()[0] for line in PROGRAM.splitlines() if "=" not in line
     ]
-    for word in ("ring 2 at 64", "at 128", "classes 3 ignored -100", "dense<1.000000e+00>", "imm 1.000000e+00 at [0 : i64]", "stage out"):
+    words = ("ring 2 at 64", "at 128", "classes 3 ignored -100", "dense<1.000000e+00>", "imm 1.000000e+00 at [0 : i64]", 'by "k"', "axis 0")
+    for word in words:
         assert word in text
 
 
@@ -82,7 +88,7 @@ VALUES = """
   %far = tile.tensor "input" "far" : memref<5x4xf32, "dram">
 """
 SPAD, DRAM, OTHER, SLOT = (f'memref<{t}">' for t in ("5x4xf32, \"spad", "5x4xf32, \"dram", "5x3xf32, \"spad", "32x32xf32, \"spad"))
-PART = 'memref<2x4xf32, "spad">'
+PART, ROW = 'memref<2x4xf32, "spad">', 'memref<1x4xf32, "spad">'
 WINDOW = "kernel [1, 2] strides [1, 1] dilations [1, 1]"
 END = 'layer "fc" product "vector"'
 
@@ -97,6 +103,10 @@ END = 'layer "fc" product "vector"'
         (f"%0 = tile.slice %x from [1] by [2, 1] : {SPAD} to {PART}", "one entry for each dimension"),
         (f'tile.pool_grad "max"(%y) {WINDOW} to %x {END} : ({OTHER}) to {SPAD}', "takes X, Y, dY and two buffers for a maximum"),
         (f'tile.pool_grad "sum"(%y, %y) {WINDOW} to %x {END} : ({OTHER}, {OTHER}) to {SPAD}', "dY for a sum"),
+        (f'tile.blocks 5 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {ROW} }}', None),
+        (f'tile.blocks 3 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {PART} }}', "3 blocks of 2 are not 5 entries"),
+        (f"%0 = tile.window %x axis 2 : {SPAD} to {PART}", "axis 2 is no dimension"),
+        (f"%0 = tile.window %x axis 1 : {SPAD} to {PART}", "a window has all of every other dimension"),
         (f'tile.publish "a" %x : {SPAD}', "expected a tensor in dram"),
         (f"tile.copy %x to %x {END} : {SPAD} to {SPAD}", "one memory to the other"),
         (f'tile.map "cosh"(%x) to %x {END} : ({SPAD}) to {SPAD}', "cosh: no such function"),
@@ -113,8 +123,9 @@ END = 'layer "fc" product "vector"'
         (f'tile.resident %far "bk" as "X" : {DRAM}', "from DRAM, and only that, goes through a slot"),
         (f'tile.drain %x "k" as "dX" : {SPAD}', "axes 'k' do not fit"),
         (f'tile.drain %far "bk" as "dX" : {DRAM}', "for DRAM, and only that, goes through a slot"),
-        (f'tile.stage %far "bk" as "X" panel %x : {DRAM}, {SPAD}', None),
-        (f'tile.stage %far "b" as "X" panel %x : {DRAM}, {SPAD}', "axes 'b' do not fit"),
+        (f'tile.stage "inout" %far "bk" as "X" panel %x by "b" : {DRAM}, {SPAD}', None),
+        (f'tile.stage "back" %far "bk" as "X" panel %x by "b" : {DRAM}, {SPAD}', "a panel goes in, out or inout, not 'back'"),
+        (f'tile.stage "in" %far "b" as "X" panel %x by "b" : {DRAM}, {SPAD}', "axes 'b' do not fit"),
         (f'tile.beat "dw" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', None),
         (f'tile.beat "dy" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', "no beat 'dy'"),
         (f'tile.beat "dw" computes "dw"(%x "bk" as "Z", %y "bn" as "dY") : {SPAD}, {OTHER}', "no operand 'Z'"),

@@ -24,7 +24,7 @@ train.graph @momentum {
 
 // A gradient of which dY is resident (ws): the chain loads dY from where it lies, and panels of dW leave while the next is summed.
 // CHECK-LABEL: systolic.program @panels
-// CHECK:       systolic.semaphore "panel.out0.full" initial 0
+// CHECK:       systolic.semaphore "panel.out0.done" initial 0
 // CHECK-NEXT:  systolic.semaphore "panel.out0.empty" initial 2
 // CHECK-LABEL: systolic.queue "dma_out" {
 // CHECK-NEXT:    systolic.loop name "n" count 2 from 2 {

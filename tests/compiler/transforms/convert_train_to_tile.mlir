@@ -72,16 +72,16 @@ train.graph @layer {
 // WS:      [[PANEL:%.*]] = tile.buffer "fc.dW.panels" ring 2 : memref<64x32xf32, "spad">
 // WS-NEXT: tile.nest rows "b" cols "n" stream "k" layer "fc" product "dw"
 // WS-NEXT:   tile.for "n" to 50 step 32 {
+// WS-NEXT:     tile.stage "out" {{%.*}} "kn" as "dW" panel [[PANEL]] by "n"
 // WS-NEXT:     tile.for "b" to 40 step 32 {
 // WS-NEXT:       tile.resident {{%.*}} "bn" as "dY" : memref<40x50xf32, "spad">
 // WS-NEXT:       tile.for "k" to 64 step 1 {
 // WS-NEXT:         tile.beat "fwd" computes "dw" over "b"({{%.*}} "bk" as "X", [[PANEL]] "kn" as "dW")
-// WS:          tile.stage out {{%.*}} "kn" as "dW" panel [[PANEL]]
 
 // Output-stationary: both results stay in the accumulators; W streams, panel by panel of k.
 // OS:      tile.nest rows "b" cols "k" stream "n" layer "fc" product "dx"
 // OS-NEXT:   tile.for "k" to 64 step 32 {
-// OS-NEXT:     tile.stage {{%.*}} "kn" as "W" panel [[PANEL:%.*]] : memref<64x50xf32, "dram">, memref<32x50xf32, "spad">
+// OS-NEXT:     tile.stage "in" {{%.*}} "kn" as "W" panel [[PANEL:%.*]] by "k" : memref<64x50xf32, "dram">, memref<32x50xf32, "spad">
 // OS-NEXT:     tile.for "b" to 40 step 32 {
 // OS-NEXT:       tile.for "n" to 50 step 1 {
 // OS-NEXT:         tile.beat "dw" computes "dx"({{%.*}} "bn" as "dY", [[PANEL]] "kn" as "W")

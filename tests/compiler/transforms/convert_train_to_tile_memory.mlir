@@ -10,13 +10,11 @@
 // CHECK-NEXT:  [[PANEL:%.*]] = tile.buffer "fc.Y.panels" ring 2 : memref<40x32xf32, "spad">
 // CHECK-NEXT:  tile.nest rows "k" cols "n" stream "b" layer "fc" product "fwd"
 // CHECK-NEXT:    tile.for "n" to 50 step 32 {
+// CHECK-NEXT:      tile.stage "out" [[Y]] "bn" as "Y" panel [[PANEL]] by "n"
 // CHECK-NEXT:      tile.for "k" to 64 step 32 {
 // CHECK-NEXT:        tile.resident [[W]] "nk" as "W"
 // CHECK-NEXT:        tile.for "b" to 40 step 1 {
 // CHECK-NEXT:          tile.beat "fwd" computes "fwd" over "k"({{%.*}} "bk" as "X", [[PANEL]] "bn" as "Y")
-// CHECK-NEXT:        }
-// CHECK-NEXT:      }
-// CHECK-NEXT:      tile.stage out [[Y]] "bn" as "Y" panel [[PANEL]]
 // CHECK:       tile.publish "y" [[Y]]
 train.graph @panels {
   %x = train.leaf "input" "x" : tensor<40x64xf32>
@@ -49,6 +47,7 @@ train.graph @kept {
 // CHECK:       tile.nest rows "k" cols "n" stream "b" layer "qk" product "dx+dw" macs 8400 {
 // CHECK-NEXT:    tile.for "g" to 3 step 1 {
 // CHECK-NEXT:      tile.for "k" to 40 step 32 {
+// CHECK-NEXT:        tile.stage "out" {{%.*}} "gbk" as "dX" panel {{%.*}} by "gk" : {{.*}}, memref<1x5x32xf32, "spad">
 // CHECK-NEXT:        tile.for "n" to 7 step 32 {
 // CHECK-NEXT:          tile.resident {{%.*}} "gkn" as "W"
 // CHECK:                 tile.beat "dx" computes "dx" over "n"({{%.*}} "gbn" as "dY", {{%.*}} "gbk" as "dX") : {{.*}}, memref<1x5x32xf32, "spad">
