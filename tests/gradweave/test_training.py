@@ -9,6 +9,7 @@ import numpy as np
 import onnx.parser
 import pytest
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import gradweave
 from gradweave.training import Epoch
@@ -95,3 +96,23 @@ def test_regression(tmp_path: Path) -> None:
     assert training.weights["b"] == pytest.approx([0.25], abs=1e-3)
     assert training.epochs[-1].test == pytest.approx(0, abs=1e-6)
     assert training.epochs[-1].metric == "mse"
+
+
+def test_weights_of_every_form_are_saved(tmp_path: Path) -> None:
+    """Initializers, Constant and ConstantOfShape nodes: the saved model computes with the trained values, wherever they stood."""
+    (tmp_path / "forms.onnxtxt").write_text(
+        '<ir_version: 3, opset_import: ["" : 9]> forms (float[N, 3] x, float[3, 4] w) => (float[N, 2] y) <float[3, 4] w = {'
+        + ", ".join(f"{i / 10}" for i in range(12))
+        + "}, int64[2] shape = {4, 2}> { b = Constant<value = float[4] {1, 2, 3, 4}>() "
+        "v = ConstantOfShape<value = float[1] {0.25}>(shape) a = MatMul(x, w) h = Add(a, b) y = MatMul(h, v) }"
+    )
+    x = np.random.default_rng(3).normal(size=(8, 3)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=x[:, :2])
+    saved = tmp_path / "saved.onnx"
+    options = {"batch": 8, "loss": "mse", "optimizer": "sgd:lr=0.01"}
+    training = gradweave.train(tmp_path / "forms.onnxtxt", tmp_path / "d.npz", epochs=2, save=saved, **options)
+    assert training.weights.keys() == {"w", "b", "v"}
+    found = ReferenceEvaluator(onnx.load(saved)).run(None, {"x": x})[0]
+    w, b, v = (training.weights[name].astype(np.float64) for name in ("w", "b", "v"))
+    np.testing.assert_allclose(found, (x @ w + b) @ v, rtol=1e-5)
+    assert len(np.unique(v)) > 1
