@@ -25,6 +25,7 @@ from compiler.transforms.add_optimizer import initial_velocities
 from compiler.transforms.allocate_memory import AllocateMemory, ScratchpadError
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
+from isa.disasm import machine_text
 from isa.errors import UserError
 from isa.files import write
 from isa.machine import Machine
@@ -112,8 +113,9 @@ def lower_to_systolic(
             if limit == 0:
                 raise
     name = schedule if isinstance(schedule, str) else schedule.name
-    to_tile = ConvertTrainToTile(name, f"{machine.name}.toml", double_buffer, fused_update, limit)
-    _dump(step, module, 2, "tile", [to_tile, AllocateMemory()])
+    to_tile = ConvertTrainToTile(name, str(_dump_machine(step, machine)), double_buffer, fused_update, limit)
+    note = "; dataflows are measured, where the pass alone estimates" if isinstance(schedule, Schedule) else ""
+    _dump(step, module, 2, "tile", [to_tile, AllocateMemory()], note)
     to_systolic = ConvertTileToSystolic()
     to_systolic.apply(Context(), module)
     _dump(step, module, 3, "systolic", [to_systolic])
@@ -130,7 +132,15 @@ def lower(
     return program
 
 
-def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes: Sequence[ModulePass]) -> None:
+def _dump_machine(step: TrainingStep, machine: Machine) -> Path:
+    """Where the machine file lies beside the levels; written if they are."""
+    path = (step.dump_ir or Path()) / "machine.toml"
+    if step.dump_ir is not None:
+        write(path, f"# the machine that the levels beside this file are for\n{machine_text(machine)}\n")
+    return path
+
+
+def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes: Sequence[ModulePass], note: str = "") -> None:
     """Verify a level, and write it down if asked to."""
     module.verify()
     if step.dump_ir is None:
@@ -139,5 +149,5 @@ def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes:
         step.dump_ir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(str(step.dump_ir), f"cannot make this folder: {error.strerror}") from error
-    how = f"// made by -p '{','.join(str(p.spec()) for p in passes)}'\n" if passes else ""
+    how = f"// made by -p '{','.join(str(p.spec()) for p in passes)}'{note}\n" if passes else ""
     write(step.dump_ir / f"{number:02}-{level}.mlir", f"// {step.name}, level {level}\n{how}{module!s}\n")
