@@ -117,6 +117,17 @@ def test_compare_names_every_schedule_and_its_baselines(cli: Cli, folder: Path) 
         assert row["worst_weight"]["relative_error"] < 1e-5
 
 
+def test_compare_on_a_machine_that_rounds_operands(cli: Cli, folder: Path) -> None:
+    """Products of bf16 operands are held against a reference that rounds them too: what is left is the rounding of fp32 sums."""
+    (folder / "bf16.toml").write_text((folder / "4x3.toml").read_text().replace("cols = 3", 'cols = 3\noperand = "bf16"'))
+    result = cli("compare", *SMALL[:3], "--machine", "bf16.toml", "--json", "table.json")
+    assert "gradients agree with a float64 reference (of bf16 products) to" in result.stdout
+    rows = json.loads((folder / "table.json").read_text())
+    assert max(row["worst_gradient"]["relative_error"] for row in rows) < 1e-6
+    with_f32 = cli("compare", *SMALL, "--json", "f32.json")
+    assert "gradients agree with a float64 reference to" in with_f32.stdout
+
+
 def test_compare_without_optimizer(cli: Cli, folder: Path) -> None:
     assert cli("compare", *SMALL, "--optimizer", "none", "--json", "table.json").exit_code == 0
     rows = json.loads((folder / "table.json").read_text())
