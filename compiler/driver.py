@@ -1,6 +1,6 @@
 """From a model to a program: the frontend, the pipeline, and the emission of instructions, in this order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,20 +98,15 @@ def lower_to_systolic(
     Raises:
         UserError: the machine is too small, or an option cannot be used.
     """
-    limits = iter([-1, *(machine.scratchpad.bytes >> shift for shift in (2, 3, 4, 5, 6)), 0])
-    while True:
-        # What is too much for the scratchpad lives in DRAM: the largest tensors first, as few as will do.
-        limit = next(limits)
+    def placed(limit: int) -> ModuleOp:
         module = step.module.clone()
         convert_train_to_tile.lower(
             module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update, dram_above=limit
         )  # fmt: skip
-        try:
-            AllocateMemory().apply(Context(), module)
-            break
-        except ScratchpadError:
-            if limit == 0:
-                raise
+        AllocateMemory().apply(Context(), module)
+        return module
+
+    module, limit = _first_that_fits(placed, [-1, *(machine.scratchpad.bytes >> shift for shift in (2, 3, 4, 5, 6)), 0])
     name = schedule if isinstance(schedule, str) else schedule.name
     to_tile = ConvertTrainToTile(name, str(_dump_machine(step, machine)), double_buffer, fused_update, limit)
     note = "; dataflows are measured, where the pass alone estimates" if isinstance(schedule, Schedule) else ""
@@ -120,6 +115,26 @@ def lower_to_systolic(
     to_systolic.apply(Context(), module)
     _dump(step, module, 3, "systolic", [to_systolic])
     return module
+
+
+def _first_that_fits(placed: Callable[[int], ModuleOp], limits: Sequence[int]) -> tuple[ModuleOp, int]:
+    """The step with as few tensors in DRAM as will do.
+
+    ``limits``: sizes above which tensors live there, from none to all.  The first is tried first, among the others by halves.
+    """
+    low, high = 0, len(limits) - 1
+    at, found = 0, None
+    while True:
+        try:
+            found = placed(limits[at]), limits[at]
+            high = at
+        except ScratchpadError:
+            if at == len(limits) - 1:
+                raise
+            low = at + 1
+        if found is not None and low >= high:
+            return found
+        at = (low + high) // 2 if low < high else high
 
 
 def lower(
