@@ -64,3 +64,31 @@ def _features(model: onnx.ModelProto, names: list[str]) -> dict[str, int]:
 
 def _store(tensor: onnx.TensorProto, values: list[int]) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.array(values, np.int64), tensor.name))
+
+
+def drawn(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:
+    """The model with its fills replaced by initializers: products He-normal, scales and variances about 1, offsets and means about 0."""
+    graph, generator = model.graph, np.random.default_rng(seed)
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    users = {name: (node, i) for node in reversed(graph.node) for i, name in enumerate(node.input)}
+    kept = []
+    for node in graph.node:
+        if node.op_type != "ConstantOfShape":
+            kept.append(node)
+            continue
+        (name,), shape = node.output, [int(n) for n in numpy_helper.to_array(stored[node.input[0]])]
+        user, place = users[name]
+        while user.op_type in ("Unsqueeze", "Reshape"):
+            user, place = users[user.output[0]]
+        if user.op_type in ("Conv", "Gemm") and place == 1:
+            attributes = {a.name: a.i for a in user.attribute}
+            fan_in = int(np.prod(shape[1:] if user.op_type == "Conv" or attributes.get("transB") else shape[:1]))
+            array = generator.normal(size=shape) * np.sqrt(2 / fan_in)
+        elif (user.op_type, place) in (("BatchNormalization", 1), ("BatchNormalization", 4)) or user.op_type == "Mul":
+            array = generator.uniform(0.5, 1.5, shape)
+        else:
+            array = generator.normal(size=shape) * 0.1
+        graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    del graph.node[:]
+    graph.node.extend(kept)
+    return model
