@@ -10,7 +10,7 @@ import interpreted
 import numpy as np
 import pytest
 from jax_oracle import oracle
-from light_models import drawn, light_model
+from light_models import drawn, light_model, settled
 from network_check import Execute, difference, mismatches
 from random_networks import Options
 
@@ -36,7 +36,8 @@ def check_light(name: str, size: int, execute: Execute, tolerance: float) -> Non
     generator = np.random.default_rng(SEED)
     stored = {tensor.name for tensor in model.graph.initializer}
     (image,) = (value.name for value in model.graph.input if value.name not in stored)
-    inputs = {image: generator.normal(size=(1, 3, size, size)).astype(np.float32), "labels": generator.integers(0, 1000, 1, np.int32)}
+    pixels = generator.normal(size=(1, 3, size, size)).astype(np.float32)
+    model, inputs = settled(model, pixels, SEED), {image: pixels, "labels": generator.integers(0, 1000, 1, np.int32)}
     options = Options(rows=32, cols=32, loss="softmax-cross-entropy", input_grads=(image,))
     start = time.perf_counter()
     expected = oracle(model, inputs, options.loss, None, options.input_grads, large=True).values
