@@ -1,6 +1,6 @@
 """From a model to a program: the frontend, the pipeline, and the emission of instructions, in this order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from compiler.transforms.add_optimizer import initial_velocities
 from compiler.transforms.allocate_memory import AllocateMemory, ScratchpadError
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
+from isa.disasm import machine_text
 from isa.errors import UserError
 from isa.files import write
 from isa.machine import Machine
@@ -97,27 +98,43 @@ def lower_to_systolic(
     Raises:
         UserError: the machine is too small, or an option cannot be used.
     """
-    limits = iter([-1, *(machine.scratchpad.bytes >> shift for shift in (2, 3, 4, 5, 6)), 0])
-    while True:
-        # What is too much for the scratchpad lives in DRAM: the largest tensors first, as few as will do.
-        limit = next(limits)
+    def placed(limit: int) -> ModuleOp:
         module = step.module.clone()
         convert_train_to_tile.lower(
             module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update, dram_above=limit
         )  # fmt: skip
-        try:
-            AllocateMemory().apply(Context(), module)
-            break
-        except ScratchpadError:
-            if limit == 0:
-                raise
+        AllocateMemory().apply(Context(), module)
+        return module
+
+    module, limit = _first_that_fits(placed, [-1, *(machine.scratchpad.bytes >> shift for shift in (2, 3, 4, 5, 6)), 0])
     name = schedule if isinstance(schedule, str) else schedule.name
-    to_tile = ConvertTrainToTile(name, f"{machine.name}.toml", double_buffer, fused_update, limit)
-    _dump(step, module, 2, "tile", [to_tile, AllocateMemory()])
+    to_tile = ConvertTrainToTile(name, str(_dump_machine(step, machine)), double_buffer, fused_update, limit)
+    note = "; dataflows are measured, where the pass alone estimates" if isinstance(schedule, Schedule) else ""
+    _dump(step, module, 2, "tile", [to_tile, AllocateMemory()], note)
     to_systolic = ConvertTileToSystolic()
     to_systolic.apply(Context(), module)
     _dump(step, module, 3, "systolic", [to_systolic])
     return module
+
+
+def _first_that_fits(placed: Callable[[int], ModuleOp], limits: Sequence[int]) -> tuple[ModuleOp, int]:
+    """The step with as few tensors in DRAM as will do.
+
+    ``limits``: sizes above which tensors live there, from none to all.  The first is tried first, among the others by halves.
+    """
+    low, high = 0, len(limits) - 1
+    at, found = 0, None
+    while True:
+        try:
+            found = placed(limits[at]), limits[at]
+            high = at
+        except ScratchpadError:
+            if at == len(limits) - 1:
+                raise
+            low = at + 1
+        if found is not None and low >= high:
+            return found
+        at = (low + high) // 2 if low < high else high
 
 
 def lower(
@@ -130,7 +147,15 @@ def lower(
     return program
 
 
-def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes: Sequence[ModulePass]) -> None:
+def _dump_machine(step: TrainingStep, machine: Machine) -> Path:
+    """Where the machine file lies beside the levels; written if they are."""
+    path = (step.dump_ir or Path()) / "machine.toml"
+    if step.dump_ir is not None:
+        write(path, f"# the machine that the levels beside this file are for\n{machine_text(machine)}\n")
+    return path
+
+
+def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes: Sequence[ModulePass], note: str = "") -> None:
     """Verify a level, and write it down if asked to."""
     module.verify()
     if step.dump_ir is None:
@@ -139,5 +164,5 @@ def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes:
         step.dump_ir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(str(step.dump_ir), f"cannot make this folder: {error.strerror}") from error
-    how = f"// made by -p '{','.join(str(p.spec()) for p in passes)}'\n" if passes else ""
+    how = f"// made by -p '{','.join(str(p.spec()) for p in passes)}'{note}\n" if passes else ""
     write(step.dump_ir / f"{number:02}-{level}.mlir", f"// {step.name}, level {level}\n{how}{module!s}\n")

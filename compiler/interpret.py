@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from xdsl.dialects.builtin import ArrayAttr, BFloat16Type, Float16Type, IntegerAttr, IntegerType, ModuleOp
 from xdsl.ir import Operation, SSAValue
 
@@ -54,10 +55,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 REDUCTIONS: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
 
 
-def interpret_train(module: ModuleOp, leaves: Mapping[str, Array]) -> dict[str, Array]:
+def interpret_train(module: ModuleOp, leaves: Mapping[str, Array], operand: DTypeLike = np.float64) -> dict[str, Array]:
     """The outputs of the module's ``train.graph`` by target name, for the given value of each leaf.
 
-    Floats are computed in float64 (only a cast to a 16-bit type rounds), integers in int64.
+    Floats are computed in float64 (only a cast to a 16-bit type rounds), integers in int64.  The operands of products are rounded
+    to ``operand`` beforehand, as the multipliers of a machine do.
 
     Raises:
         KeyError: a leaf has no value.
@@ -70,7 +72,10 @@ def interpret_train(module: ModuleOp, leaves: Mapping[str, Array]) -> dict[str, 
             if isinstance(op, train.OutputOp):
                 outputs[op.target.data] = values[op.input]
                 continue
-            results = _execute(op, [values[operand] for operand in op.operands], leaves)
+            inputs = [values[value] for value in op.operands]
+            if isinstance(op, train.ProductOp):
+                inputs = [value.astype(operand).astype(np.float64) for value in inputs]
+            results = _execute(op, inputs, leaves)
             for value, result in zip(op.results, results, strict=True):
                 assert result.shape == shape_of(value), f"{op.name}: {result.shape} where {shape_of(value)} is declared"
                 values[value] = _as_element(value, result)

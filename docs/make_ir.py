@@ -48,7 +48,7 @@ def levels(fused: bool) -> dict[str, str]:
     with TemporaryDirectory() as folder:
         step = training_step(model(), optimizer="sgd:lr=0.5", dump_ir=folder)
         lower(step, MACHINE, schedule="interleaved", fused_update=fused)
-        texts = {path.stem[3:]: path.read_text(encoding="utf-8") for path in Path(folder).iterdir()}
+        texts = {path.stem[3:]: path.read_text(encoding="utf-8").replace(f"{folder}/", "") for path in Path(folder).glob("*.mlir")}
     return {name: re.sub(r"machine \{.*\}\} \{", "machine {…} {", text) for name, text in texts.items()}
 
 

@@ -2,6 +2,6 @@
 
 from emulator.inputs import draw_inputs
 from emulator.report import Report
-from emulator.run import Emulator, Result, cycles
+from emulator.run import Emulator, Result, cycles, timing
 
-__all__ = ["Emulator", "Report", "Result", "cycles", "draw_inputs"]
+__all__ = ["Emulator", "Report", "Result", "cycles", "draw_inputs", "timing"]

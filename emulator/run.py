@@ -64,6 +64,11 @@ class Emulator:
         return words.astype(np.float32) if symbol.dtype is DType.bf16 else words.copy()
 
 
+def timing(program: Program) -> Report:
+    """The report of one run, by the fast engine without values: no figure depends on any."""
+    return report(program, FastEngine(program, values=False).run(Memory(Space.dram, 0)))
+
+
 def cycles(program: Program) -> int:
-    """Cycles of one run, by the fast engine without values: they do not depend on any."""
+    """Cycles of one run, as in :func:`timing`."""
     return FastEngine(program, values=False).run(Memory(Space.dram, 0)).cycles

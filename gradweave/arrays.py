@@ -1,9 +1,7 @@
 """Arrays from ``.npz`` files, checked against what a program or a training run takes."""
 
 import io
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +18,6 @@ from isa.program import Program, Symbol
 
 Array = npt.NDArray[Any]
 
-_DAMAGE = (
-    ValueError, OSError, EOFError, KeyError, TypeError, OverflowError, RecursionError, SyntaxError, MemoryError,
-    NotImplementedError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
-"""What NumPy and zipfile raise on damaged archives."""
-
 
 def read_npz(path: str | Path) -> dict[str, Array]:
     """All arrays of a ``.npz`` file by name.
@@ -36,13 +28,13 @@ def read_npz(path: str | Path) -> dict[str, Array]:
     data = read_bytes(path)
     try:
         archive = np.load(io.BytesIO(data), allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise UserError(str(path), "holds a single array without a name; save it with numpy.savez(path, name=array)")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except _DAMAGE as error:
+        arrays = archive if isinstance(archive, np.ndarray) else {name: archive[name] for name in archive.files}
+    except Exception as error:  # NumPy, zipfile, zlib, struct, tokenize and ast each raise their own on damaged archives
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(str(path), f"not a readable .npz archive of arrays: {reason}") from error
+    if isinstance(arrays, np.ndarray):
+        raise UserError(str(path), "holds a single array without a name; save it with numpy.savez(path, name=array)")
+    return arrays
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> None:

@@ -17,6 +17,7 @@ from emulator import Emulator, draw_inputs
 from emulator.run import Engine
 from gradweave.arrays import Array
 from gradweave.compiling import lower_step
+from isa.dtypes import DType
 from isa.machine import Machine
 from isa.program import Program
 
@@ -127,7 +128,7 @@ def compare(
     """Compile and run a training step under every schedule, with double buffering and fused update on and off.
 
     All rows run on the same inputs; their gradients and new weights are held against a float64 interpreter of the ``train``
-    level, which shares no code with the emulator.
+    level, which shares no code with the emulator; it rounds the operands of products where the machine's multipliers take bf16.
 
     Args:
         model, machine, batch, loss, optimizer, init: as in ``compile``; without an optimizer there is no update to fuse.
@@ -153,7 +154,7 @@ def compare(
         program = lower_step(step, machine, schedule=schedule, double_buffer=double_buffer, fused_update=fused)
         if not reference:
             values = draw_inputs(program, seed) if inputs is None else dict(inputs)
-            reference = _reference(step, values)
+            reference = _reference(step, values, machine)
         if fused and unfused is not None and program.queues == unfused.queues:
             continue  # this schedule has no update to fuse: the row would only repeat the one above
         unfused = program
@@ -168,9 +169,9 @@ def label(schedule: str, double_buffer: bool, fused_update: bool) -> str:
     return schedule + ("" if double_buffer else ", single buffer") + (", fused update" if fused_update else "")
 
 
-def _reference(step: TrainingStep, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def _reference(step: TrainingStep, inputs: Mapping[str, Array], machine: Machine) -> dict[str, Array]:
     leaves = {name: np.asarray(value, np.float64) for name, value in {**step.weights, **inputs}.items()}
-    return interpret_train(step.module, leaves)
+    return interpret_train(step.module, leaves, np.float64 if machine.operand is DType.f32 else machine.operand.numpy)
 
 
 def _worst(kind: str, outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> Deviation:

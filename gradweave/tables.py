@@ -86,8 +86,9 @@ def report_table(report: Mapping[str, Any]) -> list[RenderableType]:
     table.add_section()
     table.add_row("all", "", *_figures(report), style="bold")
     notes = (
-        "cycles: by how much each line moves the end of the run; least: by MACs and compulsory DRAM traffic alone, whichever binds\n"
-        f"energy: {report['energy_source']}"
+        "cycles: by how much each line moves the end of the run; what is hidden behind other lines counts as none\n"
+        "least: cycles by MACs and compulsory DRAM traffic alone, whichever binds; scratchpad: words read and written\n"
+        f"energy: counts times the machine file's table, nothing static; {report['energy_source']}"
     )
     return [table, Text(notes, "dim")]
 
@@ -142,17 +143,20 @@ def _row(comparison: Comparison, row: Row) -> list[str]:
 
 def _notes(comparison: Comparison) -> str:
     operand = comparison.machine.array.operand
-    reference = "a float64 reference" + (f" ({operand} operands)" if operand != "f32" else "")
+    reference = "a float64 reference" + (f" (of {operand} products)" if operand != "f32" else "")
     lines = [
-        "vs: times fewer cycles than that schedule with the same double buffer and update; best-sequential: the quickest dataflow for each",
-        "gradient, found by running; blank: that schedule has no update to fuse",
-        f"gradients agree with {reference}: {agreement(comparison.gradients)}",
+        "dX, dW: cycles by which these products, and an update fused into them, move the end of the run; what is hidden behind other work",
+        "counts as none, so that with double buffering only the whole step compares schedules fairly",
+        "vs: times fewer cycles of the whole step than that schedule with the same double buffer and update; best-sequential: the quickest",
+        "dataflow for each gradient, found by running; blank: that schedule has no update to fuse",
+        "lower bound: by MACs and compulsory DRAM traffic alone, the least of all rows; busiest unit: at work for this share of the cycles",
+        f"gradients agree with {reference} to {agreement(comparison.gradients)}",
     ]
     if comparison.optimizer is not None:
-        lines.append(f"updated weights agree with it: {agreement(comparison.weights)}")
+        lines.append(f"updated weights agree with it to {agreement(comparison.weights)}")
     return "\n".join(lines)
 
 
 def agreement(worst: Deviation) -> str:
     """The worst relative difference and where it is."""
-    return f"worst {worst.value:.0e} ({worst.tensor})"
+    return f"{worst.value:.0e} of each tensor's largest entry (worst: {worst.tensor})"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 import onnx.printer
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from compiler.frontend.load import EXTENSIONS
 from gradweave.arrays import Array
@@ -28,7 +28,7 @@ def check_model_path(path: str | Path) -> None:
 
 
 def write_model(path: str | Path, model: onnx.ModelProto, weights: Mapping[str, Array]) -> None:
-    """Write a copy of the model in which initializers and constants of these names have these values.
+    """Write a copy of the model in which initializers, constants and fills of these names have these values.
 
     The name's end decides the format: ``.onnx`` or ``.onnxtxt``.
 
@@ -37,6 +37,10 @@ def write_model(path: str | Path, model: onnx.ModelProto, weights: Mapping[str, 
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    for node in copy.graph.node:
+        if node.op_type == "ConstantOfShape" and node.output[0] in weights:  # it can hold one value only
+            tensor = numpy_helper.from_array(weights[node.output[0]], node.output[0])
+            node.CopyFrom(helper.make_node("Constant", [], list(node.output), name=node.name, value=tensor))
     constants = [
         (node.output[0], a.t) for node in copy.graph.node if node.op_type == "Constant" for a in node.attribute if a.name == "value"
     ]

@@ -3,7 +3,8 @@
 Statements are lines.  Directives give what is not code (``.program``, ``.schedule``, ``.machine`` with lines of a machine file, ``.dram``,
 ``.semaphore``, ``.symbol``, ``.provenance``, ``.data``), and ``.queue`` starts the code of a queue.  ``@3`` on a line gives the
 instructions that follow the provenance 3, at the end of an instruction that one alone; an ``end`` has none.  Symbols, semaphores and
-provenance stand before the code that names them.
+provenance stand before the code that names them.  ``classes=10`` after the shape of a symbol says that it holds class numbers
+0 … 9, ``ignored=-100`` that this one counts for nothing.
 """
 
 import base64

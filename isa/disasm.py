@@ -37,7 +37,7 @@ def disassemble(program: Program) -> str:
     lines = [f".program {quoted(program.name)}"]
     if program.schedule:
         lines.append(f".schedule {quoted(program.schedule)}")
-    lines += _machine_lines(program.machine)
+    lines += [f".machine {line}" for line in machine_text(program.machine).splitlines()]
     lines.append(f".dram {program.dram_bytes}")
     lines += _section("semaphores and their tokens at the start", [_semaphore_line(s.name, s.initial) for s in program.semaphores])
     lines += _section("symbols: kind, place, shape", _symbol_lines(program.symbols))
@@ -75,8 +75,9 @@ def _commented(text: str, comment: str, column: int = _COMMENT_COLUMN) -> str:
     return f"{text:<{max(column - 1, 0)}} ; {comment if comment.isprintable() else quoted(comment)}"
 
 
-def _machine_lines(machine: Machine) -> list[str]:
-    return [f".machine {name} = {_toml(value)}" for name, value in msgspec.to_builtins(machine).items()]
+def machine_text(machine: Machine) -> str:
+    """A machine as the text of a machine file, one line for each of its parts."""
+    return "\n".join(f"{name} = {_toml(value)}" for name, value in msgspec.to_builtins(machine).items())
 
 
 def _toml(value: Any) -> str:

@@ -134,9 +134,10 @@ class Streams:
 def decode_streams(table: npt.NDArray[np.void], names: list[str]) -> list[Stream]:
     """The streams of a table; raises EncodingError with the row that means nothing."""
     streams = []
-    for at, row in enumerate(table.tolist()):
+    columns = {name: table[name].tolist() for name in STREAM_ROW.names or ()}  # Python's integers: they do not overflow
+    for at in range(len(table)):
         try:
-            streams.append(_decode_stream(dict(zip(STREAM_ROW.names or (), row, strict=True)), names))
+            streams.append(_decode_stream({name: column[at] for name, column in columns.items()}, names))
         except (ValueError, IndexError) as error:
             raise EncodingError(f"stream {at}: {error}") from error
     return streams

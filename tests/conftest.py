@@ -1,6 +1,10 @@
-"""Options of the test run."""
+"""Options of the test run, and figures that it tells at its end."""
+
+from collections.abc import Callable
 
 import pytest
+
+FIGURE = "figure"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -11,3 +15,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def network_count(pytestconfig: pytest.Config) -> int:
     """How many random networks to compare."""
     return int(pytestconfig.getoption("--networks"))
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Show a line in the summary of the test run: what was counted or measured."""
+    return lambda line: record_property(FIGURE, line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for group in ("passed", "failed") for report in terminalreporter.getreports(group)]
+    lines = [(report.nodeid, line) for report in reports for name, line in report.user_properties if name == FIGURE]
+    if lines:
+        terminalreporter.section("figures")
+        for _, line in sorted(lines):
+            terminalreporter.line(line)

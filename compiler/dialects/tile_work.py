@@ -80,19 +80,26 @@ class WindowOp(IRDLOperation):
 
 @irdl_op_definition
 class BlocksOp(TileOp):
-    """Work on tensors too large for the scratchpad, block by block: copies in, the vector unit's work, copies out, ``count`` times."""
+    """Work on tensors too large for the scratchpad, block by block: copies in, the vector unit's work, copies out, ``count`` times.
+
+    Its panels are rings of ``slots`` buffers.
+    """
 
     name = "tile.blocks"
     count = prop_def(IntegerAttr[I64])
+    slots = prop_def(IntegerAttr[I64])
     body = region_def("single_block")
     traits = traits_def(NoTerminator())
-    assembly_format = "$count `layer` $layer `product` $product $body attr-dict"
+    assembly_format = "$count `slots` $slots `layer` $layer `product` $product $body attr-dict"
 
-    def __init__(self, count: int, layer: str, product: str, body: Sequence[Operation]) -> None:
+    def __init__(self, count: int, slots: int, layer: str, product: str, body: Sequence[Operation]) -> None:
         super().__init__(
-            properties={"count": IntegerAttr(count, i64), "layer": StringAttr(layer), "product": StringAttr(product)},
+            properties={
+                "count": IntegerAttr(count, i64), "slots": IntegerAttr(slots, i64), "layer": StringAttr(layer),
+                "product": StringAttr(product),
+            },
             regions=[Region(Block(list(body)))],
-        )
+        )  # fmt: skip
 
     def verify_(self) -> None:
         count = self.count.value.data

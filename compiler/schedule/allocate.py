@@ -1,9 +1,13 @@
 """Scratchpad allocation: buffers whose lifetimes overlap get disjoint addresses."""
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 ALIGN = 64
+SLACKS = (1 << 30, 64, 32, 16, 8, 4, 2, 1, 0)
+"""Operations for which memory rests before it is used again, at best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,36 +30,41 @@ def allocate(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
     First fit, the largest buffers first: they are the hardest to place, small ones fill the gaps they leave.
     """
     addresses = [0] * len(lifetimes)
-    placed: list[tuple[int, int, Lifetime]] = []
+    placed: list[tuple[int, int, int, int]] = []
     total = 0
     for index in sorted(range(len(lifetimes)), key=lambda i: (-lifetimes[i].size, lifetimes[i].first)):
         new = lifetimes[index]
-        address, size = 0, align(new.size)
-        for low, high, other in placed:
-            together = other.first <= new.last and new.first <= other.last
-            if together and low < address + size and high > address:
+        address, size, first, last = 0, align(new.size), new.first, new.last
+        for low, high, begin, end in placed:
+            if begin <= last and first <= end and high > address:
+                if low >= address + size:
+                    break
                 address = high
         addresses[index] = address
-        placed.append((address, address + size, new))
-        placed.sort(key=lambda p: p[0])
+        insort(placed, (address, address + size, first, last))
         total = max(total, address + size)
     return addresses, total
 
 
-def allocate_roomy(lifetimes: Sequence[Lifetime], capacity: int) -> tuple[list[int], int]:
-    """As :func:`allocate`, but memory is used again as late as the capacity allows.
+def live_bytes(lifetimes: Sequence[Lifetime]) -> list[int]:
+    """Bytes of the buffers in use at each operation."""
+    changes = [0] * (2 + max((b.last for b in lifetimes), default=-1))
+    for buffer in lifetimes:
+        changes[buffer.first] += align(buffer.size)
+        changes[buffer.last + 1] -= align(buffer.size)
+    return list(accumulate(changes))
+
+
+def allocate_roomy(lifetimes: Sequence[Lifetime], capacity: int) -> tuple[list[int], int] | None:
+    """As :func:`allocate`, but memory is used again as late as the capacity allows; None if it does not suffice at all.
 
     Whoever uses memory again has to wait for whoever had it before; with room to spare, loads run ahead instead.
     """
-    for slack in (None, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1):
-        last = max((b.last for b in lifetimes), default=0)
-        longer = [Lifetime(b.size, b.first, last if slack is None else b.last + slack) for b in lifetimes]
-        addresses, total = allocate(longer)
-        if total <= capacity:
-            return addresses, total
-    return allocate(lifetimes)
-
-
-def live_bytes(lifetimes: Sequence[Lifetime], at: int) -> int:
-    """Bytes of the buffers in use at an operation."""
-    return sum(align(b.size) for b in lifetimes if b.first <= at <= b.last)
+    end = max((b.last for b in lifetimes), default=0)
+    for slack in SLACKS:
+        longer = [Lifetime(b.size, b.first, min(end, b.last + slack)) for b in lifetimes]
+        if max(live_bytes(longer)) <= capacity:
+            addresses, total = allocate(longer)
+            if total <= capacity:
+                return addresses, total
+    return None

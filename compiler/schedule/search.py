@@ -10,6 +10,7 @@ from compiler.schedule.schedules import CANDIDATES, SCHEDULES, Schedule, Sizes
 from isa.machine import Machine
 
 Key = tuple[str, tuple[tuple[str, int], ...]]
+MOST_KEYS = 16
 FIXED = ("sequential", "ws", "os", "is")
 
 
@@ -34,14 +35,15 @@ def best_sequential(
     """The quickest choice found, never slower than any of the fixed schedules or the estimated best.
 
     Starts from the quickest of those, then tries every other dataflow for one key after the other and keeps what is quicker: each
-    key's choice is made with the others as they are, so the result is a local optimum over the whole program.
+    key's choice is made with the others as they are, so the result is a local optimum over the whole program.  A network with more than
+    ``MOST_KEYS`` keys is left at its start: trying each would take hundreds of compilations.
     """
     starts = [{key: SCHEDULES[name].mapping(key[0], dict(key[1]), machine, double_buffer=double_buffer) for key in keys}
               for name in (*FIXED, "best-sequential")]  # fmt: skip
     cycles = [measure(chosen(start)) for start in starts]
     least = min(cycles)
     choice = starts[cycles.index(least)]
-    for key in keys:
+    for key in keys if len(keys) <= MOST_KEYS else ():
         for mapping in CANDIDATES[key[0]]:
             if mapping != choice[key]:
                 trial = choice | {key: mapping}

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from isa.instructions import Queue
 from isa.stream import Space
 
@@ -35,39 +37,49 @@ class Tokens:
     signals: list[Pair] = field(default_factory=list)
 
 
-def _conflict(old: Access, new: Access) -> bool:
-    if old.space != new.space or old.high <= new.low or new.high <= old.low or not (old.writes or new.writes):
-        return False
-    if old.queue != new.queue:
-        return True
-    # Units finish one instruction before the next reads, except the array, where a beat is in flight for R+C cycles.
-    same_rows = old.sums and new.sums and (old.low, old.high) == (new.low, new.high)
-    return old.queue is Queue.array and not same_rows
+class _Live:
+    """Accesses that later ones may conflict with, as rows (space, low, high, writes, queue, sums, operation)."""
+
+    def __init__(self) -> None:
+        self.rows = np.zeros((0, 7), np.int64)
+
+    def conflicts(self, new: Access) -> list[tuple[Queue, int]]:
+        """Queue and operation of each access that has to be over before the new one."""
+        space, low, high, writes, queue, sums, _ = self.rows.T
+        meet = (space == new.space) & (low < new.high) & (high > new.low)
+        if not new.writes:
+            meet &= writes == 1
+        # Units finish one instruction before the next reads, except the array, where a beat is in flight for R+C cycles.
+        same_rows = (sums == 1) & (low == new.low) & (high == new.high) if new.sums else np.zeros(len(meet), bool)
+        meet &= (queue != new.queue) | ((new.queue is Queue.array) & ~same_rows)
+        return [(Queue(int(row[4])), int(row[6])) for row in self.rows[meet]]
+
+    def add(self, index: int, accesses: Sequence[Access]) -> None:
+        """Remember an operation's accesses; whoever conflicts with what a write covers conflicts with the write, which waited for it."""
+        space, low, high = self.rows.T[:3]
+        kept = np.ones(len(self.rows), bool)
+        for new in accesses:
+            if new.writes:
+                kept &= ~((space == new.space) & (low >= new.low) & (high <= new.high))
+        rows = [(a.space, a.low, a.high, a.writes, a.queue, a.sums, index) for a in accesses]
+        self.rows = np.concatenate([self.rows[kept], np.array(rows, np.int64).reshape(-1, 7)])
 
 
 def order(operations: Sequence[Sequence[Access]]) -> list[Tokens]:
     """Tokens for operations given in an order in which running them one by one is right."""
     tokens = [Tokens() for _ in operations]
     latest: dict[Pair, int] = defaultdict(lambda: -1)
-    live: list[tuple[int, Access]] = []
+    live = _Live()
     for index, accesses in enumerate(operations):
         needed: dict[Pair, int] = {}
         for new in accesses:
-            for before, old in live:
-                if _conflict(old, new):
-                    pair = (old.queue, new.queue)
-                    needed[pair] = max(before, needed.get(pair, -1))
+            for queue, before in live.conflicts(new):
+                pair = (queue, new.queue)
+                needed[pair] = max(before, needed.get(pair, -1))
         for pair, before in sorted(needed.items()):
             if before > latest[pair]:
                 latest[pair] = before
                 tokens[before].signals.append(pair)
                 tokens[index].waits.append(pair)
-        covers = [a for a in accesses if a.writes]
-        # Whoever conflicts with what a write covers conflicts with the write, which waited for it.
-        live = [(i, old) for i, old in live if not any(_covers(new, old) for new in covers)]
-        live += [(index, access) for access in accesses]
+        live.add(index, accesses)
     return tokens
-
-
-def _covers(new: Access, old: Access) -> bool:
-    return new.space == old.space and new.low <= old.low and old.high <= new.high

@@ -75,15 +75,17 @@ def _scratchpad(program: tile.ProgramOp) -> None:
         first, last = (0, len(work)) if buffer.symbol.data.endswith(".tiles") else (min(uses[buffer]), max(uses[buffer]))
         lifetimes.append(Lifetime(size, first, last))
     capacity = machine.scratchpad.bytes
-    addresses, total = allocate_roomy(lifetimes, capacity)
-    if total > capacity:
-        worst = max(range(len(work)), key=lambda i: live_bytes(lifetimes, i))
+    found = allocate_roomy(lifetimes, capacity)
+    if found is None:
+        live = live_bytes(lifetimes)
+        worst = live.index(max(live[: len(work)]))
+        total = max(max(live), capacity + 1)
         raise ScratchpadError(
             f"machine {machine.name}",
             f"its scratchpad of {capacity:,} bytes is too small for this network: {total:,} bytes are needed, most of them around layer "
             f'"{work[worst].layer.data}"; give the machine a larger scratchpad or lower --batch',
         )
-    for buffer, address in zip(buffers, addresses, strict=True):
+    for buffer, address in zip(buffers, found[0], strict=True):
         buffer.address = IntegerAttr(address, i64)
     for op in list(program.body.block.ops):
         if isinstance(op, tile.BufferOp) and op not in uses:

@@ -92,6 +92,8 @@ class _Walk:
 
     def operation(self, op: Operation) -> None:
         match op:
+            case train.ProductOp() if 0 in op.sizes.values():
+                raise UserError(f'node "{op.layer.data}"', "multiplies a tensor without elements, which the array cannot")
             case train.ProductOp() if op.role.data == "fwd":
                 Nest(self.builder, [op]).emit(None)
             case train.ProductOp():

@@ -25,8 +25,8 @@ def lower_blocks(context: Context, op: tile.BlocksOp, lower: Callable[[Context, 
     line: list[Queue] = [queue for queue in (Queue.dma_in, Queue.vector, Queue.dma_out) if queue in code]
     for queue, ops in code.items():
         at = line.index(queue)
-        before = [_token(context, provenance, "wait", pair) for pair in _around(line, at, waits=True)]
-        after = [_token(context, provenance, "signal", pair) for pair in _around(line, at, waits=False)]
+        before = [_token(context, provenance, op.slots.value.data, "wait", pair) for pair in _around(line, at, waits=True)]
+        after = [_token(context, provenance, op.slots.value.data, "signal", pair) for pair in _around(line, at, waits=False)]
         code[queue] = _loop(provenance, count, [*before, *ops, *after])
     accesses = list(dict.fromkeys(access for piece in pieces for access in piece.accesses))
     return Piece(code, accesses, provenance)
@@ -42,10 +42,10 @@ def _around(line: Sequence[Queue], at: int, *, waits: bool) -> list[tuple[Queue,
     return found
 
 
-def _token(context: Context, provenance: int, op: str, pair: tuple[Queue, Queue, str]) -> Operation:
+def _token(context: Context, provenance: int, slots: int, op: str, pair: tuple[Queue, Queue, str]) -> Operation:
     giver, taker, state = pair
-    initial = context.slots if state == "empty" else 0
-    return OPS[op].of(provenance, sem=context.semaphore(f"block.{giver.name}.{taker.name}.{state}", initial))
+    name = f"block{slots}.{giver.name}.{taker.name}.{state}"
+    return OPS[op].of(provenance, sem=context.semaphore(name, slots if state == "empty" else 0))
 
 
 def _loop(provenance: int, count: int, body: list[Operation]) -> list[Operation]:

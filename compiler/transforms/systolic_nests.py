@@ -56,7 +56,7 @@ class _Nest:
 
     # -- structure ------------------------------------------------------------------------------------------------
 
-    def body(self, queue: Queue, ops: Sequence[Operation], stack: Stack) -> list[Operation]:
+    def body(self, queue: Queue, ops: Sequence[Operation], stack: Stack, axis: str = "") -> list[Operation]:
         """What a queue does in a loop's body, between the handshakes that the body as a whole needs."""
         out: list[Operation] = []
         stages = [op for op in ops if isinstance(op, tile.StageOp)]
@@ -68,7 +68,7 @@ class _Nest:
                 out.append(self.wait(self.panel_token(stage, "empty" if stage.way.data == "out" else "full")))
             if self.single and has_drain:
                 out.append(self.wait(self.context.semaphore("g.free", 1)))
-        loaded = not self.turns_over(ops)
+        loaded = not self.turns_over(axis, ops)
         for op in ops:
             if queue is Queue.dma_in and not loaded and not isinstance(op, tile.StageOp):
                 # Accumulators of the block before have to be in DRAM before any is read back.
@@ -84,7 +84,7 @@ class _Nest:
         if queue is Queue.dma_out:
             for stage in stages:
                 out += self.store_panel(stage, stack)
-            if self.turns_over(ops):
+            if self.turns_over(axis, ops):
                 out.append(self.signal(self.context.semaphore("p.turn", 1)))
         if queue is Queue.array:
             for stage in stages:
@@ -97,8 +97,8 @@ class _Nest:
         loop = Loop(op.axis.data, op.extent.value.data, op.step.value.data)
         inner = list(op.body.block.ops)
         if loop.count == 1:
-            return self.body(queue, inner, stack)
-        body = self.body(queue, inner, [*stack, loop])
+            return self.body(queue, inner, stack, loop.axis)
+        body = self.body(queue, inner, [*stack, loop], loop.axis)
         if not body:
             return []
         made = OPS["loop"].of(self.provenance(), name=loop.axis, count=loop.count)
@@ -141,14 +141,11 @@ class _Nest:
     def make(self, op: str, product: str | None = None, **args: object) -> Operation:
         return OPS[op].of(self.provenance(product), **args)
 
-    def turns_over(self, ops: Sequence[Operation]) -> bool:
+    def turns_over(self, axis: str, ops: Sequence[Operation]) -> bool:
         """Whether this is what one block does, where accumulators are added to those of the blocks before."""
-        if self.drain is None or len(self.drain.slot) < 2:
+        if self.drain is None or len(self.drain.slot) < 2 or not axis.isupper():
             return False
-        loops = [op for op in ops if isinstance(op, tile.ForOp)]
-        inner = [f for op in loops for f in op.walk() if isinstance(f, tile.ForOp)]
-        inside = any(isinstance(f.parent_op(), tile.ForOp) and f.parent_op().axis.data.isupper() for f in loops)  # type: ignore[union-attr]
-        return inside and not any(f.axis.data.isupper() for f in inner)
+        return not any(isinstance(inner, tile.ForOp) and inner.axis.data.isupper() for op in ops for inner in op.walk())
 
     def panel_token(self, stage: tile.StageOp, state: str) -> int:
         """Semaphore of a panel: full (from DRAM), done (by the array), empty."""

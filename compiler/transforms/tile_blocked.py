@@ -52,32 +52,31 @@ class _Blocks:
     def __init__(self, builder: TileBuilder, work: Work, name: str, large_in: list[bool], large_out: bool) -> None:
         self.builder, self.work, self.name = builder, work, name
         self.large_in, self.large_out = large_in, large_out
-        self.axis, self.size = self.choose()
+        self.slots, self.axis, self.size = self.choose()
 
-    def choose(self) -> tuple[int, int]:
-        """The axis to split and the size of a block: as few blocks as fit."""
-        best: tuple[int, int, int] | None = None
-        for axis in self.work.free:
-            for size in divisors(self.work.space[axis]):
-                if self.bytes_of(axis, size) <= self.builder.panel_budget:
-                    count = self.work.space[axis] // size
-                    if best is None or count < best[0]:
-                        best = count, axis, size
-                    break
-        if best is None:
-            raise UserError(
-                f'layer "{self.work.layer}"',
-                f"no part of its {self.name} fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one",
-            )
-        return best[1], best[2]
+    def choose(self) -> tuple[int, int, int]:
+        """Buffers to a ring, the axis to split and the size of a block: as few blocks as fit; single buffers where two do not."""
+        for slots in dict.fromkeys((self.builder.slots, 1)):
+            fits = [
+                (self.work.space[axis] // size, slots, axis, size)
+                for axis in self.work.free
+                for size in divisors(self.work.space[axis])
+                if self.bytes_of(axis, size, slots) <= self.builder.panel_budget
+            ]
+            if fits:
+                return min(fits)[1:]
+        place = f'layer "{self.work.layer}"'
+        raise UserError(
+            place, f"no part of its {self.name} fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one"
+        )
 
     def part(self, shape: Sequence[int], axes: Axes, axis: int, size: int) -> tuple[int, ...]:
         dimension = axes[axis]
         return tuple(size if i == dimension else n for i, n in enumerate(shape))
 
-    def bytes_of(self, axis: int, size: int) -> int:
+    def bytes_of(self, axis: int, size: int, slots: int) -> int:
         """Scratchpad bytes of the panels."""
-        work, slots = self.work, self.builder.slots
+        work = self.work
         shapes = [(shape_of(v), axes, slots) for (v, axes), large in zip(work.ins, self.large_in, strict=True) if large]
         shapes += [(shape_of(work.out), work.out_axes, slots)] if self.large_out else []
         shapes += [(shape, work.ins[0][1], 1) for shape in work.temps]
@@ -113,7 +112,7 @@ class _Blocks:
         body += emit(ins, panel, temps)
         if self.large_out:
             body.append(tile.CopyOp(panel, result, work.layer, work.product))
-        builder.add(tile.BlocksOp(work.space[self.axis] // self.size, work.layer, work.product, body))
+        builder.add(tile.BlocksOp(work.space[self.axis] // self.size, self.slots, work.layer, work.product, body))
 
     def memory(self, value: SSAValue) -> SSAValue:
         builder = self.builder
@@ -132,7 +131,7 @@ class _Blocks:
 
     def panel(self, window: SSAValue) -> SSAValue:
         type = tile.memref_of(window)
-        return self.builder.buffer(f"{self.work.layer}.{self.name}.panel", type.get_shape(), type.element_type, self.builder.slots)
+        return self.builder.buffer(f"{self.work.layer}.{self.name}.panel", type.get_shape(), type.element_type, self.slots)
 
     def staged(self, window: SSAValue, body: list[Operation]) -> SSAValue:
         panel = self.panel(window)

@@ -36,7 +36,7 @@ class TileBuilder:
         self.program, self.machine, self.schedule = program, machine, schedule
         self.double_buffer, self.dram_above = double_buffer, dram_above
         self.slots = program.slots.value.data
-        self.panel_budget = machine.scratchpad.bytes // 2
+        self.panel_budget = machine.scratchpad.bytes * 3 // 4
         """Bytes that the panels of one operation may take."""
         self.block = program.body.block
         self.dram: dict[SSAValue, SSAValue] = {}
@@ -224,7 +224,7 @@ class TileBuilder:
         zeros = self.buffer(f"{layer}.zeros", (size,), f32)
         self.fill(zeros, 0.0, layer, product)
         window = tile.WindowOp(self.view(memory, (words,)), 0, size)
-        self.add(tile.BlocksOp(words // size, layer, product, [window, tile.CopyOp(zeros, window.result, layer, product)]))
+        self.add(tile.BlocksOp(words // size, self.slots, layer, product, [window, tile.CopyOp(zeros, window.result, layer, product)]))
 
     def copy_in_dram(self, source: SSAValue, target: SSAValue, layer: str, product: str) -> None:
         """From DRAM to DRAM, both memories of one shape, in as few blocks as fit."""
@@ -239,7 +239,7 @@ class TileBuilder:
         part = tile.memref_of(outside.result)
         panel = self.buffer(f"{layer}.copy.panel", part.get_shape(), part.element_type, self.slots)
         copies = [tile.CopyOp(outside.result, panel, layer, product), tile.CopyOp(panel, inside.result, layer, product)]
-        self.add(tile.BlocksOp(shape[axis] // size, layer, product, [outside, inside, *copies]))
+        self.add(tile.BlocksOp(shape[axis] // size, self.slots, layer, product, [outside, inside, *copies]))
 
     # -- operations that move nothing -----------------------------------------------------------------------
 

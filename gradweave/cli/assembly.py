@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gradweave.cli.options import machine_file
+from gradweave.cli.options import doing, machine_file
 from isa.asm import assemble, disassemble
 from isa.binary import read_program, write_program
 from isa.check import check as check_program
@@ -15,8 +15,9 @@ from isa.program import Program
 
 def load(path: str, machine: Machine | None = None) -> Program:
     """A program from a binary, checked, with ``machine`` also for being made for that one; raises UserError."""
-    program = read_program(read_bytes(path), path)
-    check_program(program, path, machine)
+    with doing(f"checking {Path(path).name}"):
+        program = read_program(read_bytes(path), path)
+        check_program(program, path, machine)
     return program
 
 
@@ -29,8 +30,9 @@ def asm(source: str, output: str | None) -> None:
     \b
     gradweave asm tile.s -o tile.gwb
     """
-    program = assemble(read_text(source), source)
-    check_program(program, source)
+    with doing(f"assembling {Path(source).name}"):
+        program = assemble(read_text(source), source)
+        check_program(program, source)
     write(output or Path(source).with_suffix(".gwb"), write_program(program))
 
 
@@ -43,7 +45,8 @@ def disasm(binary: str, output: str | None) -> None:
     \b
     gradweave disasm digits_mlp.gwb | less
     """
-    text = disassemble(read_program(read_bytes(binary), binary))
+    with doing(f"reading {Path(binary).name}"):
+        text = disassemble(read_program(read_bytes(binary), binary))
     if output is None:
         click.echo(text, nl=False)
     else:

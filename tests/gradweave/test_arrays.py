@@ -1,11 +1,15 @@
 """Arrays from files: every mistake is named, damage never surfaces as anything but a UserError."""
 
 import io
+import random
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from damage import CASES, damage
 
 from gradweave.arrays import dataset_from, inputs_from, read_npz, write_npz
 from isa.dtypes import DType
@@ -105,24 +109,29 @@ def test_archives_that_are_none(tmp_path: Path) -> None:
             read_npz(path)
 
 
-def test_damaged_archives(tmp_path: Path) -> None:
-    """400 archives cut short or with flipped bits: read as before, or told in one line; never another exception."""
+def test_an_archive_that_numpy_cannot_even_tokenize(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.zeros((6, 5)))
+    data = buffer.getvalue().replace(b"}" + b" " * 9, b"}        (")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", data)
+    with pytest.raises(UserError, match=r"a\.npz: not a readable \.npz archive"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_damaged_archives(tmp_path: Path, tell: Callable[[str], None]) -> None:
+    """Read as before, or told in one line; never another exception."""
     plain, packed = io.BytesIO(), io.BytesIO()
     np.savez(plain, **GOOD)
     np.savez_compressed(packed, **GOOD)
-    generator, path, told = np.random.default_rng(7), tmp_path / "damaged.npz", 0
-    for case in range(400):
-        data = bytearray((plain if case % 2 else packed).getvalue())
-        if case % 4 < 2:
-            data = data[: generator.integers(len(data))]
-        else:
-            for position in generator.integers(len(data), size=generator.integers(1, 8)):
-                data[position] ^= 1 << generator.integers(8)
-        path.write_bytes(data)
+    draw, path, told, cases = random.Random(7), tmp_path / "damaged.npz", 0, CASES["npz archives"]
+    for case in range(cases):
+        path.write_bytes(damage((plain if case % 2 else packed).getvalue(), draw))
         try:
             inputs_from(path, PROGRAM)
         except UserError as error:
             told += 1
             assert error.place == str(path)
             assert "\n" not in error.message
-    assert told > 350
+    assert told > 0.8 * cases
+    tell(f"{cases:6,} damaged npz archives: {told} refused")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from damage import CASES
 
 from isa.asm import assemble, disassemble
 from isa.binary import CHECKSUM_BYTES, HEADER, SECTION, SECTIONS, read_program, write_program
@@ -14,7 +15,7 @@ from isa.errors import UserError
 from isa.machine import Machine, parse_machine
 from isa.program import Program
 
-CASES = 300
+Tell = Callable[[str], None]
 
 
 def accepts(read: Callable[[Any, str], object], data: bytes | str) -> bool:
@@ -40,25 +41,27 @@ def binary(tile: Program) -> bytes:
     return write_program(tile)
 
 
-def test_every_truncation_is_found(binary: bytes) -> None:
-    lengths = random.Random(0).sample(range(len(binary)), CASES)
+def test_every_truncation_is_found(binary: bytes, tell: Tell) -> None:
+    lengths = random.Random(0).sample(range(len(binary)), CASES["binaries cut short"])
     assert not any(accepts(read_program, binary[:length]) for length in lengths)
+    tell(f"{len(lengths):6,} binaries cut short: all refused")
 
 
-def test_every_flipped_bit_is_found(binary: bytes) -> None:
-    draw = random.Random(1)
-    for bit in draw.sample(range(8 * len(binary)), CASES):
+def test_every_flipped_bit_is_found(binary: bytes, tell: Tell) -> None:
+    bits = random.Random(1).sample(range(8 * len(binary)), CASES["binaries with a flipped bit"])
+    for bit in bits:
         damaged = bytearray(binary)
         damaged[bit // 8] ^= 1 << bit % 8
         assert not accepts(read_program, bytes(damaged))
+    tell(f"{len(bits):6,} binaries with a flipped bit: all refused")
 
 
-def test_bits_flipped_under_a_right_checksum_are_read_exactly_or_refused(binary: bytes) -> None:
+def test_bits_flipped_under_a_right_checksum_are_read_exactly_or_refused(binary: bytes, tell: Tell) -> None:
     """What is still a program is written again as the very same bytes, and survives as text."""
     draw = random.Random(2)
     body = binary[:-CHECKSUM_BYTES]
-    accepted = 0
-    for _ in range(2 * CASES):
+    accepted, cases = 0, CASES["binaries with flipped bits under a right checksum"]
+    for _ in range(cases):
         damaged = bytearray(body)
         for _ in range(draw.choice([1, 1, 2, 8])):
             bit = draw.randrange(8 * HEADER.size, 8 * len(body))
@@ -70,7 +73,8 @@ def test_bits_flipped_under_a_right_checksum_are_read_exactly_or_refused(binary:
             assert write_program(program) == data
             if accepted < 60:
                 assert write_program(assemble(disassemble(program), "p.s")) == data
-    assert 0 < accepted < 2 * CASES
+    assert 0 < accepted < cases
+    tell(f"{cases:6,} binaries with flipped bits under a right checksum: {cases - accepted} refused")
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -109,11 +113,11 @@ def mutated(text: str, draw: random.Random) -> str:
     return "\n".join(lines)
 
 
-def test_mutated_assembly_is_read_or_refused_with_its_line(tile: Program) -> None:
+def test_mutated_assembly_is_read_or_refused_with_its_line(tile: Program, tell: Tell) -> None:
     draw = random.Random(3)
     text = disassemble(tile)
-    refused = 0
-    for _ in range(CASES):
+    refused, cases = 0, CASES["assembly texts"]
+    for _ in range(cases):
         damaged = mutated(text, draw)
         try:
             program = assemble(damaged, "broken.s")
@@ -123,7 +127,8 @@ def test_mutated_assembly_is_read_or_refused_with_its_line(tile: Program) -> Non
             assert str(error).startswith("broken.s")
         else:
             assert read_program(write_program(program), "p.gwb") == program
-    assert refused > CASES // 3
+    assert refused > cases // 3
+    tell(f"{cases:6,} damaged assembly texts: {refused} refused")
 
 
 BROKEN_MACHINES = [
@@ -137,6 +142,10 @@ BROKEN_MACHINES = [
 @pytest.mark.parametrize("text", BROKEN_MACHINES, ids=range(len(BROKEN_MACHINES)))
 def test_broken_machine_files_are_refused(text: str) -> None:
     assert not accepts(parse_machine, text)
+
+
+def test_there_are_2000_cases() -> None:
+    assert sum(CASES.values()) >= 2000
 
 
 def test_cut_machine_files_are_read_or_refused(tile: Program) -> None:

@@ -31,7 +31,7 @@ class Expected:
     """The values of one step, and their conditioning.
 
     ``sensitivity``: per value, the largest change, relative to the value's largest entry, when every node's result is disturbed
-    by DISTURBANCE; infinite for what is zero only by cancellation.
+    by DISTURBANCE; infinite for what is zero only by cancellation, not measured for large networks.
     ``kink``: the smallest distance of an entry from a kink (of Relu, Clip, …) it does not lie on exactly, relative to its tensor.
     """
 
@@ -106,8 +106,11 @@ def _loss(kind: str, model: onnx.ModelProto, values: Mapping[str, Any], labels: 
         return jnp.mean((values[output.name] - labels) ** 2)
     # A model that ends in Softmax over the classes is trained on the Softmax's input.
     last = next((n for n in model.graph.node if output.name in n.output), None)
-    is_softmax = last is not None and last.op_type == "Softmax" and attributes(last).get("axis", -1) in (1, -1)
-    logits = values[last.input[0] if is_softmax else output.name]
+    logits = values[output.name]
+    if last is not None and last.op_type == "Softmax":
+        axis = attributes(last).get("axis", 1 if opset_of(model) < 13 else -1)
+        logits = values[last.input[0]] if axis % logits.ndim == 1 else logits
+    logits = jnp.reshape(logits, logits.shape[:2])  # pixel dimensions of size 1 may be left
     return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits, axis=1), labels[:, None], axis=1))
 
 
@@ -118,12 +121,14 @@ def oracle(
     optimizer: Mapping[str, float] | None = None,
     input_grads: Sequence[str] = (),
     state: Arrays | None = None,
+    large: bool = False,
 ) -> Expected:
     """One training step: outputs, ``loss``, ``grad/<name>``, and with an optimizer ``param/<name>``.
 
     ``inputs`` holds the graph's inputs, and ``labels`` with a loss, ``grad/<output>`` without.
     ``optimizer`` has ``lr``, ``momentum`` and ``weight_decay``.
     ``state`` holds weights that are not the model's any more, and velocities, which else are zero, as ``velocity/<name>``.
+    ``large`` networks are compiled for speed and executed only once: their sensitivity is not measured.
     """
     graph = model.graph
     state = state or {}
@@ -150,9 +155,9 @@ def oracle(
         return {**found, **{f"grad/{name}": g for name, g in grads.items()}}, kink
 
     free = {name: {**weights, **given}[name] for name in (*names, *input_grads)}
-    compiled = jax.jit(step).lower(0.0, free).compile(COMPILER)
+    compiled = jax.jit(step).lower(0.0, free).compile(None if large else COMPILER)
     results, kink = compiled(0.0, free)
-    disturbed, _ = compiled(DISTURBANCE, free)
+    disturbed = results if large else compiled(DISTURBANCE, free)[0]
     values = {name: np.asarray(value) for name, value in results.items()}
     sensitivity = {name: difference(np.asarray(disturbed[name]), value) for name, value in values.items()}
     if optimizer is not None:

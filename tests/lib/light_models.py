@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from jax_oracle import constants, run_graph
+from jax_trace import Trace
 from onnx import numpy_helper
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
@@ -64,3 +66,67 @@ def _features(model: onnx.ModelProto, names: list[str]) -> dict[str, int]:
 
 def _store(tensor: onnx.TensorProto, values: list[int]) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.array(values, np.int64), tensor.name))
+
+
+def drawn(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:
+    """The model with its fills replaced by initializers: products He-normal, scales and variances about 1, offsets and means about 0."""
+    graph, generator = model.graph, np.random.default_rng(seed)
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    users = {name: (node, i) for node in reversed(graph.node) for i, name in enumerate(node.input)}
+    kept = []
+    for node in graph.node:
+        if node.op_type != "ConstantOfShape":
+            kept.append(node)
+            continue
+        (name,), shape = node.output, [int(n) for n in numpy_helper.to_array(stored[node.input[0]])]
+        user, place = users[name]
+        while user.op_type in ("Unsqueeze", "Reshape"):
+            user, place = users[user.output[0]]
+        if user.op_type in ("Conv", "Gemm") and place == 1:
+            attributes = {a.name: a.i for a in user.attribute}
+            fan_in = int(np.prod(shape[1:] if user.op_type == "Conv" or attributes.get("transB") else shape[:1]))
+            array = generator.normal(size=shape) * np.sqrt(2 / fan_in)
+        elif (user.op_type, place) in (("BatchNormalization", 1), ("BatchNormalization", 4)) or user.op_type == "Mul":
+            array = generator.uniform(0.5, 1.5, shape)
+        else:
+            array = generator.normal(size=shape) * 0.1
+        graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    del graph.node[:]
+    graph.node.extend(kept)
+    return model
+
+
+def settled(model: onnx.ModelProto, image: np.ndarray, seed: int) -> onnx.ModelProto:
+    """The drawn model with the statistics of every BatchNormalization about those of this image, as training would leave them.
+
+    (Exactly those would make gradients that are zero by cancellation.)  The offsets are four deviations, of either sign where a Relu
+    follows.  Else some of millions of entries lie so near the kink of a Relu that float32 decides otherwise than float64, and a single
+    one of them shows in the image's gradient.
+    """
+    generator, stored = np.random.default_rng(seed), {tensor.name: tensor for tensor in model.graph.initializer}
+    leaves = constants(model)
+    leaves |= {value.name: image.astype(np.float64) for value in model.graph.input if value.name not in leaves}
+    ends = [i for i, node in enumerate(model.graph.node) if node.op_type == "BatchNormalization"]
+    users = {name: node for node in reversed(model.graph.node) for name in node.input}
+    start = 0
+    for end in ends:
+        part = onnx.ModelProto()
+        part.opset_import.extend(model.opset_import)
+        part.graph.node.extend(model.graph.node[start:end])
+        leaves = {name: np.asarray(value) for name, value in run_graph(part, leaves, Trace(0.0, 9)).items()}
+        x, scale, offset, mean, variance = model.graph.node[end].input
+        over = (0, *range(2, leaves[x].ndim))
+        signs = generator.choice([-1.0, 1.0], leaves[scale].shape) if _leads_to_relu(users, model.graph.node[end].output[0]) else 1.0
+        aside = generator.uniform(-0.5, 0.5, leaves[scale].shape) * leaves[x].std(over)
+        new = {mean: leaves[x].mean(over) + aside, variance: leaves[x].var(over), offset: 4 * signs * leaves[scale]}
+        for name, value in new.items():
+            stored[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+            leaves[name] = value
+        start = end
+    return model
+
+
+def _leads_to_relu(users: dict[str, onnx.NodeProto], name: str) -> bool:
+    """Whether a Relu comes next, after a scale and an offset perhaps."""
+    user = users[name]
+    return user.op_type == "Relu" or (user.op_type in ("Mul", "Add") and _leads_to_relu(users, user.output[0]))

@@ -126,12 +126,12 @@ def failures(cases: Sequence[NodeCase], execute: Execute) -> list[str]:
     return found
 
 
-def check_cases(execute: Execute) -> None:
-    """All supported cases pass; how many, and what is skipped for which reason, is printed, and is COUNTS."""
+def check_cases(execute: Execute, tell: Callable[[str], None]) -> None:
+    """All supported cases pass; how many, and what is skipped for which reason, is told, and is COUNTS."""
     supported, skipped = node_cases()
     found = failures(supported, execute)
     counts = {"pass": len(supported) - len(found)} | {reason: len(models) for reason, models in sorted(skipped.items())}
-    print(*(f"{count:5} {reason}" for reason, count in counts.items()), sep="\n")
+    tell(", ".join(f"{count} {reason}" for reason, count in counts.items()))
     assert not found, "\n".join(found)
     if onnx.__version__.startswith("1.23."):
         assert counts == COUNTS

@@ -1,6 +1,6 @@
 """ONNX's own tests of its operators on the emulated machine: from the model to the binary, and executed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import onnx
 from onnx_node_cases import Array, check_cases
@@ -22,5 +22,5 @@ def emulate(model: onnx.ModelProto, inputs: Mapping[str, Array], batch: int | No
     return Emulator(program).run(inputs).outputs
 
 
-def test_supported_cases_pass() -> None:
-    check_cases(emulate)
+def test_supported_cases_pass(tell: Callable[[str], None]) -> None:
+    check_cases(emulate, lambda line: tell(f"ONNX node tests on the emulated machine: {line}"))

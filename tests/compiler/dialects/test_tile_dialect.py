@@ -36,7 +36,7 @@ PROGRAM = f"""builtin.module {{
     tile.pool_grad "sum"(%row) kernel [5 : i64, 1 : i64] strides [1 : i64, 1 : i64] dilations [1 : i64, 1 : i64] to %6 layer "p" product "vector" : (memref<1x4xf32, "spad">) to memref<5x4xf32, "spad">
     %10 = tile.tensor "scratch" "grad/fc.w" : memref<4x3xf32, "dram">
     %11 = tile.buffer "panels" ring 2 : memref<5x4xf32, "spad">
-    tile.blocks 5 layer "a" product "vector" {{
+    tile.blocks 5 slots 2 layer "a" product "vector" {{
       %block = tile.window %0 axis 0 : memref<5x4xf32, "dram"> to memref<1x4xf32, "dram">
       tile.copy %block to %row layer "a" product "vector" : memref<1x4xf32, "dram"> to memref<1x4xf32, "spad">
     }}
@@ -103,8 +103,8 @@ END = 'layer "fc" product "vector"'
         (f"%0 = tile.slice %x from [1] by [2, 1] : {SPAD} to {PART}", "one entry for each dimension"),
         (f'tile.pool_grad "max"(%y) {WINDOW} to %x {END} : ({OTHER}) to {SPAD}', "takes X, Y, dY and two buffers for a maximum"),
         (f'tile.pool_grad "sum"(%y, %y) {WINDOW} to %x {END} : ({OTHER}, {OTHER}) to {SPAD}', "dY for a sum"),
-        (f'tile.blocks 5 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {ROW} }}', None),
-        (f'tile.blocks 3 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {PART} }}', "3 blocks of 2 are not 5 entries"),
+        (f'tile.blocks 5 slots 2 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {ROW} }}', None),
+        (f'tile.blocks 3 slots 2 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {PART} }}', "3 blocks of 2 are not 5 entries"),
         (f"%0 = tile.window %x axis 2 : {SPAD} to {PART}", "axis 2 is no dimension"),
         (f"%0 = tile.window %x axis 1 : {SPAD} to {PART}", "a window has all of every other dimension"),
         (f'tile.publish "a" %x : {SPAD}', "expected a tensor in dram"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import onnx.parser
 import pytest
+from damage import CASES, damage
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from xdsl.context import Context
@@ -15,9 +16,6 @@ from compiler.frontend.importer import import_model, parse_onnx_file
 from compiler.frontend.load import prepare_model
 from compiler.transforms.convert_onnx_to_train import ConvertOnnxToTrain
 from isa.errors import UserError
-
-CASES = 320
-"""Of each of the three kinds."""
 
 TEXT = """<ir_version: 8, opset_import: ["": 12]>
 g (float[N,4] x, int64[N] t) => (float y, float[N,4] s)
@@ -65,38 +63,22 @@ def test_undamaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "onnxtxt"])
-def test_damaged_files(tmp_path: Path, suffix: str) -> None:
+def test_damaged_files(tmp_path: Path, suffix: str, tell: Callable[[str], None]) -> None:
     whole = TEXT.encode() if suffix == "onnxtxt" else onnx.parser.parse_model(TEXT).SerializeToString()
     path = tmp_path / f"m.{suffix}"
-    survivors = 0
-    for seed in range(CASES):
+    survivors, cases = 0, CASES[f"{suffix} files"]
+    for seed in range(cases):
         path.write_bytes(damage(whole, random.Random(seed)))
         survivors += survives(lambda: convert(str(path)))
-    assert survivors < CASES / 2  # the damage is real
+    assert survivors < cases / 2  # the damage is real
+    tell(f"{cases:6,} damaged .{suffix} files: {cases - survivors} refused")
 
 
-def damage(data: bytes, draw: random.Random) -> bytes:
-    """Cut the end off, flip bits, take a part out, or repeat one elsewhere."""
-    at, other, length = draw.randrange(len(data)), draw.randrange(len(data)), draw.randrange(1, 30)
-    match draw.randrange(5):
-        case 0:
-            return data[:at]
-        case 1:
-            return data[:at] + data[at + length :]
-        case 2:
-            return data[:at] + data[other : other + length] + data[at:]
-        case _:
-            flipped = bytearray(data)
-            for _ in range(draw.choice((1, 1, 2, 8))):
-                flipped[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-            return bytes(flipped)
-
-
-def test_damaged_graphs() -> None:
+def test_damaged_graphs(tell: Callable[[str], None]) -> None:
     """Well-formed files with wrong contents get further than flipped bits do."""
     whole = onnx.parser.parse_model(TEXT)
-    survivors = 0
-    for seed in range(CASES):
+    survivors, cases = 0, CASES["onnx graphs"]
+    for seed in range(cases):
         draw = random.Random(seed)
         model = onnx.ModelProto()
         model.CopyFrom(whole)
@@ -109,7 +91,8 @@ def test_damaged_graphs() -> None:
             module.verify()
 
         survivors += survives(load)
-    assert survivors < CASES / 2
+    assert survivors < cases / 2
+    tell(f"{cases:6,} wrong ONNX graphs in sound files: {cases - survivors} refused")
 
 
 NUMBERS = (0, 1, 2, 3, 4, 5, 6, 7, 10, 16, -1, -2, 1 << 31, 1 << 40, 1 << 62)

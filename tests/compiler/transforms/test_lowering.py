@@ -102,8 +102,22 @@ def test_programs_pass_the_checker_and_compute(schedule: str, double_buffer: boo
     check(made, "test")
     outputs = Emulator(made).run({"x": x, "labels": np.zeros(9, np.int32)}).outputs
     z = (x @ w) * np.arange(1, 6) + 2
-    np.testing.assert_allclose(outputs["z"], z, rtol=1e-4)
-    np.testing.assert_allclose(outputs["param/w"], w - 0.5 * (x.T @ z), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(outputs["z"], z, rtol=0, atol=1e-6 * np.abs(z).max())
+    new = w - 0.5 * (x.T @ z)
+    np.testing.assert_allclose(outputs["param/w"], new, rtol=0, atol=1e-6 * np.abs(new).max())
+
+
+@pytest.mark.parametrize("shapes", [((2, 0), (0, 3), (2, 3)), ((2, 4), (4, 0), (2, 0))])
+def test_products_without_elements_are_refused(shapes: tuple[tuple[int, int], ...]) -> None:
+    x, w, y = (f"tensor<{rows}x{cols}xf32>" for rows, cols in shapes)
+    module = parse(f"""train.graph @net {{
+      %x = train.leaf "input" "x" : {x}
+      %w = train.leaf "param" "w" : {w}
+      %y = train.product "bk,kn->bn"(%x, %w) layer "fc" role "fwd" : ({x}, {w}) -> {y}
+      train.output "output" "y" %y : {y}
+    }}""")
+    with pytest.raises(UserError, match='node "fc": multiplies a tensor without elements'):
+        ConvertTrainToTile().apply(Context(), module)
 
 
 def test_programs_do_not_grow_with_the_tensors() -> None:

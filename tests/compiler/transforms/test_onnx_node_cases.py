@@ -1,6 +1,6 @@
 """ONNX's own node tests, through import and decomposition, executed by the float64 interpreter of the train level."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
@@ -24,8 +24,8 @@ def interpret(model: onnx.ModelProto, inputs: Mapping[str, Array], batch: int | 
     return interpret_train(module, {**inputs, **weights})
 
 
-def test_supported_cases_pass() -> None:
-    check_cases(interpret)
+def test_supported_cases_pass(tell: Callable[[str], None]) -> None:
+    check_cases(interpret, lambda line: tell(f"ONNX node tests at the train level: {line}"))
 
 
 def test_skipped_cases_say_why() -> None:
