@@ -37,7 +37,7 @@ def disassemble(program: Program) -> str:
     lines = [f".program {quoted(program.name)}"]
     if program.schedule:
         lines.append(f".schedule {quoted(program.schedule)}")
-    lines += [f".machine {line}" for line in machine_text(program.machine).splitlines()]
+    lines += [f".machine {line}" for line in machine_text(program.machine).strip("\n").split("\n")]
     lines.append(f".dram {program.dram_bytes}")
     lines += _section("semaphores and their tokens at the start", [_semaphore_line(s.name, s.initial) for s in program.semaphores])
     lines += _section("symbols: kind, place, shape", _symbol_lines(program.symbols))
