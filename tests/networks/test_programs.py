@@ -18,7 +18,7 @@ from emulator import Emulator
 from isa.machine import load_machine
 
 PROGRAMS = Path(__file__).parents[2] / "programs"
-TOLERANCE = {"digits_mlp.onnxtxt": 1e-5, "deep_mlp.onnxtxt": 1e-4, "torch_mlp.onnx": 1e-4}
+TOLERANCE = {"digits_mlp.onnxtxt": 1e-5, "digits_cnn.onnxtxt": 1e-5, "deep_mlp.onnxtxt": 1e-4, "torch_mlp.onnx": 1e-4}
 """Relative to each tensor's largest entry: products and piecewise-linear functions, and all others."""
 BATCH = 5
 STEPS = {
