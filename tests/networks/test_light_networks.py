@@ -1,6 +1,6 @@
 """A training step of the nine networks that ONNX brings along against JAX in float64: every gradient; weights drawn by a seed.
 
-``pytest tests/networks/test_light_networks.py -s`` runs all of them, and prints how near each comes and how long it takes.
+``pytest -m slow tests/networks/test_light_networks.py -s`` runs all of them, and prints how near each comes and how long it takes.
 """
 
 import time
@@ -20,6 +20,9 @@ SIZES = {
 }  # fmt: skip
 """Three in full, the others cut to the smallest input on which every window still fits."""
 
+SETTLED = ("resnet50", "inception_v2")
+"""Networks in which, drawn at random, float32 takes a Relu's other side somewhere: JAX in float32 is as far from JAX in float64."""
+
 SEED = 1
 
 
@@ -37,7 +40,9 @@ def check_light(name: str, size: int, execute: Execute, tolerance: float) -> Non
     stored = {tensor.name for tensor in model.graph.initializer}
     (image,) = (value.name for value in model.graph.input if value.name not in stored)
     pixels = generator.normal(size=(1, 3, size, size)).astype(np.float32)
-    model, inputs = settled(model, pixels, SEED), {image: pixels, "labels": generator.integers(0, 1000, 1, np.int32)}
+    inputs = {image: pixels, "labels": generator.integers(0, 1000, 1, np.int32)}
+    if name in SETTLED:
+        model = settled(model, pixels, SEED)
     options = Options(rows=32, cols=32, loss="softmax-cross-entropy", input_grads=(image,))
     start = time.perf_counter()
     expected = oracle(model, inputs, options.loss, None, options.input_grads, large=True).values
