@@ -120,8 +120,9 @@ class Memory:
         return Stream(self.space, self.dtype, base, tuple(dims), trim(strides), ring, operand, self.symbol)
 
     def whole(self) -> Stream:
-        """All words of a tensor that is no slice, one after the other."""
-        assert self.strides == row_major(self.shape, self.dtype.size), f"the words of {self.symbol} do not lie side by side"
+        """All words of a tensor, or of a slice whose words lie side by side, one after the other."""
+        strides = zip(self.shape, self.strides, row_major(self.shape, self.dtype.size), strict=True)
+        assert all(n == 1 or own == wanted for n, own, wanted in strides), f"the words of {self.symbol} do not lie side by side"
         return self.stream([Dim(prod(self.shape), self.dtype.size)])
 
 
