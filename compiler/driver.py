@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.passes import ModulePass, PassPipeline
+from xdsl.passes import ModulePass
 
 from compiler.dialects.onnx import InputOp, NodeOp
 from compiler.emit import emit_program
@@ -18,6 +18,7 @@ from compiler.frontend.initialize import reinitialize
 from compiler.frontend.load import load_model, prepare_model
 from compiler.frontend.topology import EXTENSION as TABLE
 from compiler.frontend.topology import import_table
+from compiler.pass_times import PassTimes
 from compiler.pipeline import training_passes
 from compiler.schedule.schedules import Schedule
 from compiler.transforms import convert_train_to_tile
@@ -60,60 +61,77 @@ def training_step(
     init: str | None = None,
     seed: int = 0,
     dump_ir: str | Path | None = None,
+    times: PassTimes | None = None,
 ) -> TrainingStep:
-    """Read a model and add what training needs; the options are those of ``gradweave.compile``.
+    """Read a model and add what training needs; the options are those of ``gradweave.compile``, ``times`` records each pass.
 
     The layers of a table (``.csv``) stand alone: each gets the gradient of its input too, and its weights are drawn.
 
     Raises:
         UserError: the model or an option cannot be used.
     """
-    place = str(model)
-    if isinstance(model, onnx.ModelProto):
-        place = model.graph.name or "model"
-        module, weights = import_model(prepare_model(model, place, batch), graph_name(place), place)
-    elif Path(model).suffix == TABLE:
-        module, weights = import_table(place, batch)
-        input_grads = [op.tensor.data for op in module.walk() if isinstance(op, InputOp)]
-        init = init or "he"
-    else:
-        module, weights = import_model(load_model(place, batch), graph_name(place), place)
+    times = times or PassTimes()
+    place = (model.graph.name or "model") if isinstance(model, onnx.ModelProto) else str(model)
+    with times.measure("import"):
+        if isinstance(model, onnx.ModelProto):
+            module, weights = import_model(prepare_model(model, place, batch), graph_name(place), place)
+        elif Path(model).suffix == TABLE:
+            module, weights = import_table(place, batch)
+            input_grads = [op.tensor.data for op in module.walk() if isinstance(op, InputOp)]
+            init = init or "he"
+        else:
+            module, weights = import_model(load_model(place, batch), graph_name(place), place)
     if init is not None:
-        weights = reinitialize(module, weights, init, seed)
+        with times.measure("draw weights"):
+            weights = reinitialize(module, weights, init, seed)
     nodes = {op.node.data: op.operator.name for op in module.walk() if isinstance(op, NodeOp)}
     step = TrainingStep(graph_name(place), module, nodes, weights, None if dump_ir is None else Path(dump_ir))
-    passes = training_passes(loss, optimizer, input_grads, backward=backward)
-    _dump(step, module, 0, "onnx", ())
-    PassPipeline(tuple(passes)).apply(Context(), module)
-    _dump(step, module, 1, "train", passes)
+    with times.measure("load passes"):
+        passes = training_passes(loss, optimizer, input_grads, backward=backward)
+    _verify_and_dump(step, module, 0, "onnx", (), times)
+    for each in passes:
+        with times.measure(each.name):
+            each.apply(Context(), module)
+    _verify_and_dump(step, module, 1, "train", passes, times)
     weights |= initial_velocities(module)
     return step
 
 
 def lower_to_systolic(
-    step: TrainingStep, machine: Machine, *, schedule: str | Schedule, double_buffer: bool = True, fused_update: bool = False
+    step: TrainingStep,
+    machine: Machine,
+    *,
+    schedule: str | Schedule,
+    double_buffer: bool = True,
+    fused_update: bool = False,
+    times: PassTimes | None = None,
 ) -> ModuleOp:
     """The ``systolic`` level of a training step for one machine and schedule; the step stays as it is.
 
     Raises:
         UserError: the machine is too small, or an option cannot be used.
     """
+    times = times or PassTimes()
+
     def placed(limit: int) -> ModuleOp:
-        module = step.module.clone()
-        convert_train_to_tile.lower(
-            module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update, dram_above=limit
-        )  # fmt: skip
-        AllocateMemory().apply(Context(), module)
+        with times.measure(ConvertTrainToTile.name):
+            module = step.module.clone()
+            convert_train_to_tile.lower(
+                module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update, dram_above=limit
+            )  # fmt: skip
+        with times.measure(AllocateMemory.name):
+            AllocateMemory().apply(Context(), module)
         return module
 
     module, limit = _first_that_fits(placed, [-1, *(machine.scratchpad.bytes >> shift for shift in (2, 3, 4, 5, 6)), 0])
     name = schedule if isinstance(schedule, str) else schedule.name
     to_tile = ConvertTrainToTile(name, str(_dump_machine(step, machine)), double_buffer, fused_update, limit)
     note = "; dataflows are measured, where the pass alone estimates" if isinstance(schedule, Schedule) else ""
-    _dump(step, module, 2, "tile", [to_tile, AllocateMemory()], note)
+    _verify_and_dump(step, module, 2, "tile", [to_tile, AllocateMemory()], times, note)
     to_systolic = ConvertTileToSystolic()
-    to_systolic.apply(Context(), module)
-    _dump(step, module, 3, "systolic", [to_systolic])
+    with times.measure(to_systolic.name):
+        to_systolic.apply(Context(), module)
+    _verify_and_dump(step, module, 3, "systolic", [to_systolic], times)
     return module
 
 
@@ -138,12 +156,21 @@ def _first_that_fits(placed: Callable[[int], ModuleOp], limits: Sequence[int]) -
 
 
 def lower(
-    step: TrainingStep, machine: Machine, *, schedule: str | Schedule, double_buffer: bool = True, fused_update: bool = False
+    step: TrainingStep,
+    machine: Machine,
+    *,
+    schedule: str | Schedule,
+    double_buffer: bool = True,
+    fused_update: bool = False,
+    times: PassTimes | None = None,
 ) -> Program:
     """The program of a training step, as :func:`lower_to_systolic`."""
-    module = lower_to_systolic(step, machine, schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
-    program = emit_program(module, step.weights)
-    program.provenance = [replace(entry, node=step.nodes.get(entry.layer, "")) for entry in program.provenance]
+    times = times or PassTimes()
+    options = {"double_buffer": double_buffer, "fused_update": fused_update}
+    module = lower_to_systolic(step, machine, schedule=schedule, **options, times=times)
+    with times.measure("emit"):
+        program = emit_program(module, step.weights)
+        program.provenance = [replace(entry, node=step.nodes.get(entry.layer, "")) for entry in program.provenance]
     return program
 
 
@@ -155,14 +182,21 @@ def _dump_machine(step: TrainingStep, machine: Machine) -> Path:
     return path
 
 
-def _dump(step: TrainingStep, module: ModuleOp, number: int, level: str, passes: Sequence[ModulePass], note: str = "") -> None:
+def _verify_and_dump(
+    step: TrainingStep, module: ModuleOp, number: int, level: str, passes: Sequence[ModulePass], times: PassTimes, note: str = ""
+) -> None:
     """Verify a level, and write it down if asked to."""
-    module.verify()
-    if step.dump_ir is None:
-        return
+    with times.measure("verify"):
+        module.verify()
+    if step.dump_ir is not None:
+        with times.measure("dump IR"):
+            _dump(step, step.dump_ir, module, number, level, passes, note)
+
+
+def _dump(step: TrainingStep, folder: Path, module: ModuleOp, number: int, level: str, passes: Sequence[ModulePass], note: str) -> None:
     try:
-        step.dump_ir.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(str(step.dump_ir), f"cannot make this folder: {error.strerror}") from error
+        raise UserError(str(folder), f"cannot make this folder: {error.strerror}") from error
     how = f"// made by -p '{','.join(str(p.spec()) for p in passes)}'{note}\n" if passes else ""
-    write(step.dump_ir / f"{number:02}-{level}.mlir", f"// {step.name}, level {level}\n{how}{module!s}\n")
+    write(folder / f"{number:02}-{level}.mlir", f"// {step.name}, level {level}\n{how}{module!s}\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 
 from compiler.driver import TrainingStep, lower, training_step
+from compiler.pass_times import PassTimes
 from gradweave.scheduling import resolve
 from isa.check import check
 from isa.machine import Machine
@@ -27,6 +28,7 @@ def compile(
     seed: int = 0,
     backward: bool = True,
     dump_ir: str | Path | None = None,
+    times: PassTimes | None = None,
 ) -> Program:
     """Compile a model's training step.
 
@@ -44,20 +46,33 @@ def compile(
         seed: of the weights that are drawn.
         backward: False: the forward pass only.
         dump_ir: folder to which each level of IR is written, numbered.
+        times: records what each pass takes.
 
     Raises:
         UserError: the model, the machine or an option cannot be used.
     """
     step = training_step(
         model, batch=batch, loss=loss, optimizer=optimizer, input_grads=input_grads, backward=backward, init=init, seed=seed,
-        dump_ir=dump_ir,
+        dump_ir=dump_ir, times=times,
     )  # fmt: skip
-    return lower_step(step, machine or Machine(), schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
-
-
-def lower_step(step: TrainingStep, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
-    """The program of a training step under a schedule, checked; raises UserError."""
     options = {"double_buffer": double_buffer, "fused_update": fused_update}
-    program = lower(step, machine, schedule=resolve(step, machine, schedule, **options), **options)
-    check(program, step.name)
+    return lower_step(step, machine or Machine(), schedule=schedule, **options, times=times)
+
+
+def lower_step(
+    step: TrainingStep,
+    machine: Machine,
+    *,
+    schedule: str,
+    double_buffer: bool = True,
+    fused_update: bool = False,
+    times: PassTimes | None = None,
+) -> Program:
+    """The program of a training step under a schedule, checked; raises UserError."""
+    times = times or PassTimes()
+    options = {"double_buffer": double_buffer, "fused_update": fused_update}
+    settled = resolve(step, machine, schedule, **options, times=times)
+    program = lower(step, machine, schedule=settled, **options, times=times)
+    with times.measure("check program"):
+        check(program, step.name)
     return program

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from compiler.driver import lower_to_systolic, training_step
+from compiler.pass_times import PassTimes
 from compiler.schedule.schedules import SCHEDULES
 from gradweave.cli.options import check_options, compiling, doing, seed, split
 from gradweave.compiling import lower_step
@@ -27,7 +28,8 @@ SCHEDULE_DOCS = "\b\nSchedules:\n" + "\n".join(f"  {name:<16} {schedule.doc}" fo
     "--emit", type=click.Choice(["ir", "asm", "bin"]), default="bin", show_default=True,
     help="The systolic level of IR, assembly text, or a binary.",
 )  # fmt: skip
-def command(model: str, output: str | None, emit: str, dump_ir: str | None, **options: Any) -> None:
+@click.option("--time-passes", is_flag=True, help="Print to stderr what each pass takes.")
+def command(model: str, output: str | None, emit: str, dump_ir: str | None, time_passes: bool, **options: Any) -> None:
     """Compile the training step of MODEL: forward and backward pass, and with --optimizer the update.
 
     MODEL is an ONNX model (.onnx, .onnxtxt), or a SCALE-Sim topology table (.csv) whose layers stand alone.
@@ -38,15 +40,21 @@ def command(model: str, output: str | None, emit: str, dump_ir: str | None, **op
     gradweave compile programs/torch_mlp.onnx --batch 32 --dump-ir ir
     """
     check_options(options)
+    times = PassTimes()
     with doing(f"compiling {Path(model).name}"):
         of_step, of_lowering = split(options)
-        step = training_step(model, dump_ir=dump_ir, **of_step)
+        step = training_step(model, dump_ir=dump_ir, times=times, **of_step)
         if emit == "ir":
-            of_lowering["schedule"] = resolve(step, **of_lowering)
-            content: bytes | str = f"{lower_to_systolic(step, **of_lowering)!s}\n"
+            of_lowering["schedule"] = resolve(step, **of_lowering, times=times)
+            module = lower_to_systolic(step, **of_lowering, times=times)
+            with times.measure("print"):
+                content: bytes | str = f"{module!s}\n"
         else:
-            program = lower_step(step, **of_lowering)
-            content = disassemble(program) if emit == "asm" else write_program(program)
+            program = lower_step(step, **of_lowering, times=times)
+            with times.measure("print" if emit == "asm" else "encode"):
+                content = disassemble(program) if emit == "asm" else write_program(program)
+    if time_passes:
+        click.echo(times.table(), err=True)
     if emit == "bin":
         output = output or Path(model).with_suffix(".gwb").name
     if output is None:
