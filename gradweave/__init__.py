@@ -17,6 +17,7 @@ import onnx
 
 from emulator import Emulator, Result, draw_inputs
 from emulator.run import Engine
+from gradweave.cache import Cache
 from gradweave.comparison import Comparison, compare
 from gradweave.compiling import compile
 from gradweave.training import Training, train
@@ -26,7 +27,7 @@ from isa.machine import Machine, load_machine
 from isa.program import Program
 
 __all__ = [
-    "Comparison", "Machine", "Program", "Result", "Training", "UserError", "compare", "compile", "load_machine", "run", "train",
+    "Cache", "Comparison", "Machine", "Program", "Result", "Training", "UserError", "compare", "compile", "load_machine", "run", "train",
 ]  # fmt: skip
 
 

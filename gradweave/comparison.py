@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import onnx
 
-from compiler.driver import TrainingStep, training_step
+from compiler.driver import TrainingStep
 from compiler.interpret import interpret_train
 from compiler.schedule.schedules import SCHEDULES
 from emulator import Emulator, draw_inputs
 from emulator.run import Engine
 from gradweave.arrays import Array
-from gradweave.compiling import lower_step
+from gradweave.cache import Cache
+from gradweave.compiling import StepCompiler, StepOptions
 from isa.dtypes import DType
 from isa.machine import Machine
 from isa.program import Program
@@ -124,6 +125,7 @@ def compare(
     seed: int = 0,
     engine: Engine = "fast",
     each: Progress | None = None,
+    cache: Cache | str | Path | None = None,
 ) -> Comparison:
     """Compile and run a training step under every schedule, with double buffering and fused update on and off.
 
@@ -137,12 +139,14 @@ def compare(
         seed: of the inputs, and of weights that are drawn.
         engine: ``fast`` or ``stepped``.
         each: called with the row's number, the number of rows and the row's name, before each row.
+        cache: as in ``compile``.
 
     Raises:
         UserError: the model, the machine or an option cannot be used.
     """
     machine = machine or Machine()
-    step = training_step(model, batch=batch, loss=loss, optimizer=optimizer, init=init, seed=seed)
+    compiler = StepCompiler(model, StepOptions(batch, loss, optimizer, init=init, seed=seed), cache)
+    step = compiler.step
     table = Comparison(step.name, machine, batch, optimizer)
     options = list(product(schedules, (True, False), (False, True) if optimizer else (False,)))
     reference: dict[str, Array] = {}
@@ -151,7 +155,7 @@ def compare(
     for number, (schedule, double_buffer, fused) in enumerate(options):
         if each:
             each(number, len(options), label(schedule, double_buffer, fused))
-        program = lower_step(step, machine, schedule=schedule, double_buffer=double_buffer, fused_update=fused)
+        program = compiler.program(machine, schedule=schedule, double_buffer=double_buffer, fused_update=fused)
         if not reference:
             values = draw_inputs(program, seed) if inputs is None else dict(inputs)
             reference = _reference(step, values, machine)

@@ -6,7 +6,8 @@ import click
 
 import gradweave
 from emulator.run import Engine
-from gradweave.cli.options import batch, engine, init, loss, machine, progress, seed
+from gradweave.cache import Cache
+from gradweave.cli.options import batch, cache, engine, init, loss, machine, progress, seed
 from gradweave.tables import comparison_table, show
 from isa.files import write
 from isa.machine import Machine
@@ -24,10 +25,11 @@ from isa.machine import Machine
 @init
 @seed
 @engine
+@cache
 @click.option("--json", "json_path", metavar="TABLE.json", help="Where to write the table: a list of reports, one a row.")
 def command(
     model: str, machine: Machine | None, batch: int | None, loss: str | None, optimizer: str, init: str | None, seed: int, engine: Engine,
-    json_path: str | None,
+    cache: Cache | None, json_path: str | None,
 ) -> None:  # fmt: skip
     """Compile and run one training step of MODEL under every schedule, with double buffering and fused update on and off.
 
@@ -45,7 +47,7 @@ def command(
 
         table = gradweave.compare(
             model, machine=machine, batch=batch, loss=loss, optimizer=None if optimizer == "none" else optimizer,
-            init=init, seed=seed, engine=engine, each=each,
+            init=init, seed=seed, engine=engine, each=each, cache=cache,
         )  # fmt: skip
     if json_path is not None:
         write(json_path, json.dumps(table.to_json(), indent=1) + "\n")

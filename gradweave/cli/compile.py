@@ -5,14 +5,16 @@ from typing import Any
 
 import click
 
-from compiler.driver import lower_to_systolic, training_step
+from compiler.driver import lower_to_systolic
 from compiler.pass_times import PassTimes
 from compiler.schedule.schedules import SCHEDULES
-from gradweave.cli.options import check_options, compiling, doing, seed, split
-from gradweave.compiling import lower_step
+from gradweave.cache import Cache
+from gradweave.cli.options import cache, check_options, compiling, doing, seed, split
+from gradweave.compiling import StepCompiler, StepOptions
 from gradweave.scheduling import resolve
 from isa.asm import disassemble
 from isa.binary import write_program
+from isa.errors import UserError
 from isa.files import write
 
 SCHEDULE_DOCS = "\b\nSchedules:\n" + "\n".join(f"  {name:<16} {schedule.doc}" for name, schedule in SCHEDULES.items())
@@ -23,13 +25,16 @@ SCHEDULE_DOCS = "\b\nSchedules:\n" + "\n".join(f"  {name:<16} {schedule.doc}" fo
 @click.option("-o", "--output", metavar="X.gwb", help="Where to write.  [default: MODEL's name with .gwb; standard output for ir and asm]")
 @compiling
 @seed
+@cache
 @click.option("--dump-ir", metavar="DIR", help="Write each level of IR to a numbered file in this folder.")
 @click.option(
     "--emit", type=click.Choice(["ir", "asm", "bin"]), default="bin", show_default=True,
     help="The systolic level of IR, assembly text, or a binary.",
 )  # fmt: skip
 @click.option("--time-passes", is_flag=True, help="Print to stderr what each pass takes.")
-def command(model: str, output: str | None, emit: str, dump_ir: str | None, time_passes: bool, **options: Any) -> None:
+def command(
+    model: str, output: str | None, emit: str, dump_ir: str | None, time_passes: bool, cache: Cache | None, **options: Any
+) -> None:  # fmt: skip
     """Compile the training step of MODEL: forward and backward pass, and with --optimizer the update.
 
     MODEL is an ONNX model (.onnx, .onnxtxt), or a SCALE-Sim topology table (.csv) whose layers stand alone.
@@ -40,17 +45,20 @@ def command(model: str, output: str | None, emit: str, dump_ir: str | None, time
     gradweave compile programs/torch_mlp.onnx --batch 32 --dump-ir ir
     """
     check_options(options)
+    if emit == "ir" and cache is not None:
+        raise UserError("--cache", "keeps binaries, which --emit ir does not make: leave it out")
     times = PassTimes()
     with doing(f"compiling {Path(model).name}"):
         of_step, of_lowering = split(options)
-        step = training_step(model, dump_ir=dump_ir, times=times, **of_step)
+        compiler = StepCompiler(model, StepOptions(**of_step), cache, dump_ir, times)
         if emit == "ir":
+            step = compiler.step
             of_lowering["schedule"] = resolve(step, **of_lowering, times=times)
             module = lower_to_systolic(step, **of_lowering, times=times)
             with times.measure("print"):
                 content: bytes | str = f"{module!s}\n"
         else:
-            program = lower_step(step, **of_lowering, times=times)
+            program = compiler.program(**of_lowering)
             with times.measure("print" if emit == "asm" else "encode"):
                 content = disassemble(program) if emit == "asm" else write_program(program)
     if time_passes:

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,7 +12,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from compiler.frontend.initialize import KINDS
+from compiler.frontend.load import EXTENSIONS as MODELS
+from compiler.frontend.topology import EXTENSION as TABLE
 from compiler.schedule.schedules import SCHEDULES
+from gradweave.cache import Cache
 from isa.errors import UserError
 from isa.machine import Machine, load_machine
 
@@ -31,6 +36,15 @@ def together(*decorators: Callable[[Function], Function]) -> Callable[[Function]
 def machine_file(ctx: click.Context, parameter: click.Parameter, path: str | None) -> Machine | None:
     """The machine that an option names; None without it."""
     return None if path is None else load_machine(path)
+
+
+def _cache(ctx: click.Context, parameter: click.Parameter, folder: str | None) -> Cache | None:
+    """The cache that an option asks for; it tells on stderr what it does."""
+    if folder is None:
+        return None
+    if folder and (Path(folder).is_file() or Path(folder).suffix in (*MODELS, TABLE)):
+        raise UserError(f"--cache {folder}", "takes a folder, and this is none; write --cache behind the model, or --cache=DIR")
+    return Cache(folder or None, tell=partial(click.echo, err=True))
 
 
 def _names(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -81,6 +95,12 @@ seed = click.option(
 engine = click.option(
     "--engine", type=click.Choice(["fast", "stepped"]), default="fast", show_default=True,
     help="fast: whole streams at a time; stepped: every register in every cycle. Both count the same cycles.",
+)  # fmt: skip
+
+cache = click.option(
+    "--cache", is_flag=False, flag_value="", callback=_cache, metavar="[DIR]",
+    help="Keep compiled programs in DIR and take them from there while model, options and gradweave stay the same.  "
+         "[DIR, if left out: ~/.cache/gradweave]",
 )  # fmt: skip
 
 compiling = together(machine, schedule, batch, loss, optimizer, double_buffer, fused_update, input_grads, init)

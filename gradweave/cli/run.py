@@ -12,7 +12,7 @@ from emulator.run import Engine
 from emulator.trace import trace_events
 from gradweave.arrays import inputs_from, write_npz
 from gradweave.cli.assembly import load
-from gradweave.cli.options import check_options, compiling, doing, engine, seed
+from gradweave.cli.options import cache, check_options, compiling, doing, engine, seed
 from gradweave.tables import report_table, show
 from isa.errors import UserError
 from isa.files import write
@@ -27,6 +27,7 @@ from isa.files import write
 @click.option("--json", "json_path", metavar="REPORT.json", help="Where to write the report.")
 @click.option("--trace", metavar="TRACE.json", help="Where to write a trace for ui.perfetto.dev; its microseconds are cycles.")
 @compiling
+@cache
 @click.pass_context
 def command(
     ctx: click.Context,
