@@ -112,10 +112,10 @@ def _execute(op: Operation, inputs: list[Array], leaves: Mapping[str, Array]) ->
         case train.ProductOp():
             return [product(op.stored, op.sizes, inputs[0], inputs[1], shape_of(op.result))]
         case train.SliceOp():
-            return [inputs[0][_region(op.starts, op.steps, shape_of(op.result))]]
+            return [inputs[0][region(op.starts, op.steps, shape_of(op.result))]]
         case train.PlaceOp():
             whole = np.full(shape_of(op.result), op.value.value.data, inputs[0].dtype)
-            whole[_region(op.starts, op.steps, inputs[0].shape)] = inputs[0]
+            whole[region(op.starts, op.steps, inputs[0].shape)] = inputs[0]
             return [whole]
         case train.ConcatOp():
             return [np.concatenate(inputs, op.axis.value.data)]
@@ -128,9 +128,11 @@ def _execute(op: Operation, inputs: list[Array], leaves: Mapping[str, Array]) ->
     raise AssertionError(f"{op.name} is no primitive of the train level")
 
 
-def _region(starts: ArrayAttr[IntegerAttr], steps: ArrayAttr[IntegerAttr], sizes: Sequence[int]) -> tuple[slice, ...]:
+def region(starts: ArrayAttr[IntegerAttr], steps: ArrayAttr[IntegerAttr], sizes: Sequence[int]) -> tuple[slice, ...]:
     """``size`` entries from ``start`` on, ``step`` apart, in each dimension."""
-    return tuple(slice(s, s + by * n, by) for s, by, n in zip(to_ints(starts), to_ints(steps), sizes, strict=True))
+    ends = [s + by * n for s, by, n in zip(to_ints(starts), to_ints(steps), sizes, strict=True)]
+    # Going backwards, the end in front of the first entry is None: -1 would be the last.
+    return tuple(slice(s, end if end >= 0 else None, by) for s, end, by in zip(to_ints(starts), ends, to_ints(steps), strict=True))
 
 
 def _window(op: train.PoolOp | train.PoolGradOp) -> Window:

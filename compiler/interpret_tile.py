@@ -15,7 +15,7 @@ from compiler.dialects import tile
 from compiler.dialects.dense import Array, numpy_type, to_array
 from compiler.dialects.tile import memref_of
 from compiler.dialects.train import to_ints
-from compiler.interpret import FUNCTIONS, REDUCTIONS
+from compiler.interpret import FUNCTIONS, REDUCTIONS, region
 from compiler.interpret_windows import Window, pool, pool_grad
 from compiler.schedule.axes import parse_axes, strides_of
 
@@ -78,8 +78,7 @@ def _execute(op: Operation, memories: Memories, turn: int = 0) -> None:
             memories[op.result] = memories[op.input].reshape(memref_of(op.result).get_shape())
             assert np.shares_memory(memories[op.result], memories[op.input]), "a view of words that do not lie side by side"
         case tile.SliceOp():
-            lists = to_ints(op.starts), to_ints(op.steps), memref_of(op.result).get_shape()
-            memories[op.result] = memories[op.input][tuple(slice(s, s + by * n, by) for s, by, n in zip(*lists, strict=True))]
+            memories[op.result] = memories[op.input][region(op.starts, op.steps, memref_of(op.result).get_shape())]
         case tile.WindowOp():
             axis, size = op.axis.value.data, memref_of(op.result).get_shape()[op.axis.value.data]
             part = [slice(None)] * axis + [slice(turn * size, (turn + 1) * size)]

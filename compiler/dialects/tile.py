@@ -36,6 +36,7 @@ from compiler.dialects.tile_base import DRAM, SPAD, MemRef, TileOp, in_dram, mem
 from compiler.dialects.tile_loops import BeatOp, DrainOp, ForOp, NestOp, ResidentOp, StageOp, UpdateOp
 from compiler.dialects.tile_work import BlocksOp, CopyOp, MapOp, PoolGradOp, PoolOp, ReduceOp, SgdOp, TransposeOp, WindowOp
 from compiler.dialects.train import ints, to_ints
+from compiler.dialects.train_base import within
 
 
 @irdl_op_definition
@@ -143,7 +144,7 @@ class ViewOp(IRDLOperation):
 
 @irdl_op_definition
 class SliceOp(IRDLOperation):
-    """Part of a tensor, in place: in each dimension the entries from ``starts`` on, ``steps`` apart."""
+    """Part of a tensor, in place: in each dimension the entries from ``starts`` on, ``steps`` apart; negative steps go backwards."""
 
     name = "tile.slice"
     starts = prop_def(ArrayAttr[IntegerAttr])
@@ -164,7 +165,7 @@ class SliceOp(IRDLOperation):
         lists = to_ints(self.starts), to_ints(self.steps), memref_of(self.result).get_shape(), memref_of(self.input).get_shape()
         if len({len(values) for values in lists}) != 1:
             raise VerifyException("starts, steps and both shapes have one entry for each dimension")
-        if any(s < 0 or by < 1 or s + by * (n - 1) >= size for s, by, n, size in zip(*lists, strict=True)):
+        if not all(within(s, by, n, size) for s, by, n, size in zip(*lists, strict=True)):
             raise VerifyException("the slice leaves the tensor")
 
 

@@ -37,6 +37,14 @@ def to_ints(attr: ArrayAttr[IntegerAttr]) -> tuple[int, ...]:
     return tuple(a.value.data for a in attr)
 
 
+def within(start: int, step: int, count: int, size: int) -> bool:
+    """Whether ``count`` entries from ``start`` on, ``step`` apart (backwards if it is negative), are among ``size``."""
+    if count == 0:
+        return step != 0 and start >= 0
+    last = start + step * (count - 1)
+    return step != 0 and min(start, last) >= 0 and max(start, last) < size
+
+
 class TrainOp(IRDLOperation):
     """What all operations of the level share: where they come from."""
 

@@ -9,7 +9,7 @@ from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, tra
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from compiler.dialects.train_base import Tensor, TrainOp, element_of, ints, shape_of, to_ints
+from compiler.dialects.train_base import Tensor, TrainOp, element_of, ints, shape_of, to_ints, within
 
 
 @irdl_op_definition
@@ -93,7 +93,7 @@ class BroadcastOp(TrainOp):
 
 @irdl_op_definition
 class SliceOp(TrainOp):
-    """In each dimension ``size`` entries from ``start`` on, ``step`` apart; the result's shape has the sizes."""
+    """In each dimension ``size`` entries from ``start`` on, ``step`` apart, backwards if negative; the result's shape has the sizes."""
 
     name = "train.slice"
     starts = prop_def(ArrayAttr[IntegerAttr])
@@ -155,7 +155,7 @@ def _verify_region(starts: ArrayAttr[IntegerAttr], steps: ArrayAttr[IntegerAttr]
     if not len(first) == len(step) == len(part) == len(whole):
         raise VerifyException("starts, steps and both shapes have one entry for each dimension")
     for s, by, n, size in zip(first, step, part, whole, strict=True):
-        if s < 0 or by < 1 or (n and s + by * (n - 1) >= size):
+        if not within(s, by, n, size):
             raise VerifyException(f"{n} entries from {s} by {by} are not within {size}")
 
 

@@ -19,6 +19,7 @@ from compiler.dialects.machine import machine_attr
 from compiler.schedule import SCHEDULES
 from compiler.schedule.schedules import Schedule
 from compiler.transforms.tile_builder import TileBuilder
+from compiler.transforms.tile_gather import gathered
 from compiler.transforms.tile_nests import Nest
 from compiler.transforms.tile_vector import lower_vector
 from isa.errors import UserError
@@ -115,6 +116,10 @@ class _Walk:
         pair.sort(key=lambda p: p.role.data, reverse=True)
         fused = None
         for products in [pair] if self.builder.schedule.interleaves else [[product] for product in pair]:
+            gathered_ops = gathered(self.builder, products[0])
+            if gathered_ops:
+                self.done |= set(gathered_ops)
+                continue
             nest = Nest(self.builder, products)
             if self.fused_update and not nest.in_blocks and products[-1].role.data == "dw":
                 fused = self.fusable(pair)

@@ -69,7 +69,7 @@ class SliceOfPart(RewritePattern):
         begin = 0
         for part in whole.inputs:
             end = begin + shape_of(part)[axis]
-            if begin <= starts[axis] and last < end:
+            if begin <= min(starts[axis], last) and max(starts[axis], last) < end:
                 starts[axis] -= begin
                 rewriter.replace(op, SliceOp(part, starts, sizes, steps, op.layer.data, op.role.data))
                 return

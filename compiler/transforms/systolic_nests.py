@@ -155,7 +155,7 @@ class _Nest:
         return self.context.semaphore(f"panel.{way}{same.index(stage)}.{state}", slots if state == "empty" else 0)
 
     def touch(self, queue: Queue, memory: Memory, *, writes: bool, sums: bool = False) -> None:
-        access = Access(queue, memory.space, memory.base, memory.base + memory.nbytes, writes, sums)
+        access = Access(queue, memory.space, *memory.span, writes, sums)
         self.accesses.append(access)
 
     # -- tiles through rings ------------------------------------------------------------------------------------------

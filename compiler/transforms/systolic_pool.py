@@ -91,6 +91,6 @@ class _Window:
             code = [loop]
         starts = [self.vec("copy", dst=self.memories[1 + i].whole(), a=IMM, imm=value) for i, value in fills.items()]
         accesses = [
-            Access(Queue.vector, m.space, m.base, m.base + m.nbytes, index in written) for index, m in enumerate(self.memories)
+            Access(Queue.vector, m.space, *m.span, index in written) for index, m in enumerate(self.memories)
         ]
         return Piece({Queue.vector: [*starts, *code]}, accesses, self.provenance)

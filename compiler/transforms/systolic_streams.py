@@ -103,12 +103,14 @@ class Memory:
         )  # fmt: skip
 
     @property
-    def nbytes(self) -> int:
-        """Bytes from its first to its last, all slots of a ring together."""
-        span = self.dtype.size + sum(stride * (extent - 1) for stride, extent in zip(self.strides, self.shape, strict=True))
+    def span(self) -> tuple[int, int]:
+        """Its first byte and the one behind its last, all slots of a ring together."""
         if self.slots > 1:
-            return self.slots * self.slot_bytes
-        return span + sum(step * (turns - 1) for step, turns in zip(self.outer, self.turns, strict=True))
+            return self.base, self.base + self.slots * self.slot_bytes
+        if 0 in self.shape:
+            return self.base, self.base
+        far = [stride * (extent - 1) for stride, extent in zip((*self.strides, *self.outer), (*self.shape, *self.turns), strict=True)]
+        return self.base + sum(way for way in far if way < 0), self.base + self.dtype.size + sum(way for way in far if way > 0)
 
     def stream(
         self, dims: Sequence[Dim], strides: Sequence[int] = (), ring: Ring | None = None, operand: Operand = Operand.none

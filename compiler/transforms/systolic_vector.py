@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 
 from xdsl.ir import Operation, SSAValue
 
@@ -19,7 +20,7 @@ from isa.vector import FUNCTIONS
 
 
 def _access(queue: Queue, memory: Memory, *, writes: bool) -> Access:
-    return Access(queue, memory.space, memory.base, memory.base + memory.nbytes, writes)
+    return Access(queue, memory.space, *memory.span, writes)
 
 
 def _provenance(context: Context, op: tile.TileOp) -> int:
@@ -132,7 +133,7 @@ class _Sgd:
         self.moved: list[SSAValue] = [*([op.grad] if grad_in_dram else []), *op.weights]
         self.outside = [context.memory(v) for v in self.moved]
         self.inside = [context.memory(v) for v in op.buffers]
-        size, self.words = self.outside[-1].nbytes // self.outside[-1].dtype.size, self.inside[0].shape[0]
+        size, self.words = prod(self.outside[-1].shape), self.inside[0].shape[0]
         self.loop = Loop("i", size, self.words)
         self.stack = [self.loop] if self.loop.count > 1 else []
         ragged = bool(self.stack) and size % self.words != 0

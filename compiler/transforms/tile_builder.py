@@ -75,16 +75,23 @@ class TileBuilder:
         """The gradient products of the same layer that read the same dY."""
         return self._products[self._pair_key(op)]
 
-    def mapping(self, op: train.ProductOp) -> Mapping:
-        """The dataflow that the schedule gives to a product.
+    def scheduled(self, op: train.ProductOp) -> Mapping:
+        """The dataflow that the schedule gives to a product."""
+        return self.schedule.mapping(op.role.data, op.class_sizes, self.machine, double_buffer=self.double_buffer)
 
-        Results whose tiles overlap (dX of a convolution: taps meet) cannot stay in the array, which has one accumulator for each: they
-        are computed weight-stationary under every schedule.
+    def mapping(self, op: train.ProductOp) -> Mapping:
+        """The dataflow of a product that is computed as it stands.
+
+        Sums that meet (dX of a convolution) cannot stay in the array, which has one accumulator for each: unless they are gathered
+        (`tile_gather.py`), they are computed weight-stationary.
         """
-        mapping = self.schedule.mapping(op.role.data, op.class_sizes, self.machine, double_buffer=self.double_buffer)
-        result = op.stored[2]
-        overlaps = any(shared(result, axis) for axis in axes_in(result))
-        return INTERLEAVED if overlaps and mapping.beat(op.role.data) == "dw" else mapping
+        mapping = self.scheduled(op)
+        return INTERLEAVED if self.overlaps(op) and mapping.beat(op.role.data) == "dw" else mapping
+
+    def overlaps(self, op: train.ProductOp) -> bool:
+        """Whether results of different taps meet in one word, so that no loop is the first to write it."""
+        text = op.stored[2]
+        return any(shared(text, axis) for axis in axes_in(text))
 
     def streams_out(self, value: SSAValue) -> bool:
         """Whether a product's result is only wanted in DRAM: a weight's gradient."""

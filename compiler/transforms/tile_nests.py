@@ -7,9 +7,9 @@ from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
 from compiler.schedule import blocks
-from compiler.schedule.axes import axes_in, blocked, macs, parse_axes, shared
+from compiler.schedule.axes import blocked, macs, parse_axes, shared
 from compiler.schedule.blocks import Plan, Streamed
-from compiler.schedule.mapping import SUMMED
+from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.transforms.tile_builder import TileBuilder
 from isa.errors import UserError
 
@@ -17,8 +17,8 @@ from isa.errors import UserError
 class Nest:
     """One nest that computes the products: one, or dX and dW interleaved. All of them share the mapping of the first."""
 
-    def __init__(self, builder: TileBuilder, products: Sequence[train.ProductOp]) -> None:
-        self.builder, self.products, self.mapping = builder, products, builder.mapping(products[0])
+    def __init__(self, builder: TileBuilder, products: Sequence[train.ProductOp], mapping: Mapping | None = None) -> None:
+        self.builder, self.products, self.mapping = builder, products, mapping or builder.mapping(products[0])
         self.sizes, self.classes = products[0].sizes, products[0].classes
         self.layer = products[0].layer.data
         self.product = "+".join(op.role.data for op in products)
@@ -96,10 +96,14 @@ class Nest:
                 if value is op.result:
                     if self.wanted_in_dram(value):
                         summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
-                        found[name] = Streamed(name, op.tensors[name], True, summed, self.overlaps(op))
-                elif self.builder.stays_in_dram(value):
+                        found[name] = Streamed(name, op.tensors[name], True, summed, self.builder.overlaps(op))
+                elif self.stays_in_dram(value):
                     found[name] = Streamed(name, op.tensors[name])
         return list(found.values())
+
+    def stays_in_dram(self, operand: SSAValue) -> bool:
+        """Whether an operand is read from DRAM piece by piece."""
+        return self.builder.stays_in_dram(operand)
 
     def wanted_in_dram(self, result: SSAValue) -> bool:
         """Whether a result's home is DRAM."""
@@ -118,7 +122,7 @@ class Nest:
         drained = [op for op in self.products if self.mapping.beat(op.role.data) == "dw"]
         nest = blocks.Nest(
             self.sizes, self.tile, tensors, self.builder.slots,
-            loaded=any(self.builder.stays_in_dram(value) for value in self.stationary()),
+            loaded=any(self.stays_in_dram(value) for value in self.stationary()),
             stored=any(self.wanted_in_dram(op.result) for op in drained),
             sums_blocks=any(SUMMED[op.role.data] == "b" for op in drained),
         )  # fmt: skip
@@ -167,14 +171,9 @@ class Nest:
         first, second = [(self.streamed(op, name), self.axes(op, name), name) for name in self.mapping.ports(role)]
         sums = None
         accumulates = any(stage.way.data == "inout" and stage.tag.data == second[2] for stage in self.stages)
-        if kind != "dw" and not self.overlaps(op) and not accumulates:
+        if kind != "dw" and not self.builder.overlaps(op) and not accumulates:
             sums = "".join(axis for axis, name in self.classes.items() if name == SUMMED[role])
         return tile.BeatOp(kind, role, first, second, sums)
-
-    def overlaps(self, op: train.ProductOp) -> bool:
-        """Whether results of different taps meet in one word, so that no loop is the first to write it."""
-        text = op.stored[2]
-        return any(shared(text, axis) for axis in axes_in(text))
 
     def streamed(self, op: train.ProductOp, name: str) -> SSAValue:
         """Scratchpad memory of a tensor that a port streams: a whole tensor, or panels of one that lives in DRAM."""
@@ -191,7 +190,7 @@ class Nest:
             return self.panel(builder.in_dram(value), op, streamed)
         if streamed is None:
             memory = builder.result(value, f"{self.layer}.{name}")
-            if self.overlaps(op):
+            if self.builder.overlaps(op):
                 builder.fill(memory, 0.0, self.layer, self.product)
             return memory
         return self.panel(builder.result_in_dram(value, f"{self.layer}.{name}"), op, streamed)
@@ -217,7 +216,7 @@ class Nest:
             name = self.mapping.stationary(op.role.data)
             if name is not None:
                 value, axes = self.value(op, name), self.axes(op, name)
-                if self.builder.stays_in_dram(value):
+                if self.stays_in_dram(value):
                     return tile.ResidentOp(self.builder.in_dram(value), axes, name, self.builder.ring("w"))
                 return tile.ResidentOp(self.builder.in_spad(value, self.layer, self.product), axes, name, None)
         if self.fused is not None:
