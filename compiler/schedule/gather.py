@@ -65,9 +65,8 @@ class Sliding:
 def padding(phases: Iterable[Phase], positions: int) -> tuple[int, int]:
     """Zeros in front of dY's positions, and their number with all zeros in front and behind, for every phase to stay within."""
     reaching = [phase for phase in phases if phase.taps]
-    front = max((phase.lead for phase in reaching), default=0)
-    front = max(0, front)
-    return front, max(front + positions, *(front - phase.lead + phase.reach for phase in reaching), 0)
+    front = max([0, *(phase.lead for phase in reaching)])
+    return front, max([front + positions, *(front - phase.lead + phase.reach for phase in reaching)])
 
 
 def sliding(of_dy: str, of_w: str, of_dx: str) -> list[Sliding] | None:
@@ -75,11 +74,14 @@ def sliding(of_dy: str, of_w: str, of_dx: str) -> list[Sliding] | None:
 
     In each, a pixel axis and a tap axis share the dimension, have one of their own in dY and in W, and k has another axis beside the taps.
     """
+    tensors = [parse_axes(text) for text in (of_dy, of_w, of_dx)]
+    if any(len(terms) != len(dict(terms)) for tensor in tensors for terms in [sum(tensor, ())]):
+        return None  # an axis steps through two dimensions at once
     classes = classes_of({"Y": of_dy, "W": of_w, "X": of_dx})
     found = []
     for dimension, terms in enumerate(parse_axes(of_dx)):
         kinds = {classes[axis]: axis for axis, _ in terms}
-        if len(terms) == 1 or "g" in kinds:
+        if len(terms) == 1 or (len(terms) == 2 and "g" in kinds):
             continue
         if len(terms) != 2 or set(kinds) != {"b", "k"}:
             return None

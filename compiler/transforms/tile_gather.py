@@ -34,9 +34,11 @@ def gathered(builder: TileBuilder, op: train.ProductOp) -> list[Operation]:
     if slides is None:
         return []
     try:
-        return _Gather(builder, op, mapping, slides).emit()
+        gather = _Gather(builder, op, mapping, slides)
+        gather.emit_padding()
     except UserError:  # raised before anything is written
         return []
+    return gather.emit()
 
 
 class _Gather:
@@ -107,11 +109,14 @@ class _Gather:
             starts[slide.dimension], sizes[slide.dimension], steps[slide.dimension] = phase.first, phase.size, slide.stride
         return starts, sizes, steps
 
-    def emit(self) -> list[Operation]:
-        """Write it all: zeros around dY, zeros where no tap reaches, a nest for each phase."""
-        builder, dx = self.builder, self.wanted.results[0]
+    def emit_padding(self) -> None:
+        """Write dY among its zeros; raises UserError, with nothing written, where no part of it fits."""
         if self.padded is not None:
-            lower_vector(builder, self.padded)
+            lower_vector(self.builder, self.padded)
+
+    def emit(self) -> list[Operation]:
+        """Write the rest: zeros where no tap reaches, a nest for each phase."""
+        builder, dx = self.builder, self.wanted.results[0]
         name = f"{self.layer}.dX"
         home = builder.result_in_dram(dx, name) if "dX" in self.in_dram else builder.result(dx, name)
         if self.empty and "dX" in self.in_dram:

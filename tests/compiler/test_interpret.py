@@ -175,11 +175,14 @@ def test_slice_place_and_concat() -> None:
       %p = train.place %s at [1 : i64, 0 : i64] by [1 : i64, 2 : i64] in -1.0 layer "l" role "fwd"
         : (tensor<1x2xf32>) -> tensor<2x4xf32>
       %c = train.concat(%x, %p) axis 1 layer "l" role "fwd" : (tensor<2x5xf32>, tensor<2x4xf32>) -> tensor<2x9xf32>
+      %r = train.slice %x from [1 : i64, 4 : i64] by [-1 : i64, -2 : i64] layer "l" role "fwd" : (tensor<2x5xf32>) -> tensor<2x3xf32>
+      train.output "output" "r" %r : tensor<2x3xf32>
       train.output "output" "s" %s : tensor<1x2xf32>
       train.output "output" "p" %p : tensor<2x4xf32>
       train.output "output" "c" %c : tensor<2x9xf32>""")
     found = interpret_train(graph, {"x": np.arange(10.0).reshape(2, 5)})
     assert {name: value.tolist() for name, value in found.items()} == {
+        "r": [[9, 7, 5], [4, 2, 0]],
         "s": [[6, 9]],
         "p": [[-1, -1, -1, -1], [6, -1, 9, -1]],
         "c": [[0, 1, 2, 3, 4, -1, -1, -1, -1], [5, 6, 7, 8, 9, 6, -1, 9, -1]],
