@@ -16,7 +16,7 @@ class DropWholeRegion(RewritePattern):
     """A slice of all of a tensor is the tensor, and so is one that is placed over all of the result."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        if isinstance(op, SliceOp | PlaceOp) and op.input.type == op.result.type:
+        if isinstance(op, SliceOp | PlaceOp) and op.input.type == op.result.type and all(step > 0 for step in to_ints(op.steps)):
             rewriter.replace(op, [], [op.input])
 
 

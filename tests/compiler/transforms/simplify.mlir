@@ -150,6 +150,12 @@ train.graph @regions {
 // CHECK-NEXT:  train.output "output" "some" [[S]]
 // CHECK-NEXT:  [[B:%.*]] = train.slice [[C]] from [0 : i64, 1 : i64]
 // CHECK-NEXT:  train.output "output" "both" [[B]]
+// CHECK-NEXT:  [[N:%.*]] = train.slice [[Z]] from [0 : i64, 2 : i64] by [1 : i64, -1 : i64]
+// CHECK-NEXT:  train.output "output" "back" [[N]]
+// CHECK-NEXT:  [[M:%.*]] = train.slice [[C]] from [0 : i64, 2 : i64] by [1 : i64, -1 : i64]
+// CHECK-NEXT:  train.output "output" "both back" [[M]]
+// CHECK-NEXT:  [[R:%.*]] = train.slice [[X]] from [0 : i64, 1 : i64] by [1 : i64, -1 : i64]
+// CHECK-NEXT:  train.output "output" "all back" [[R]]
 // CHECK-NEXT:  train.output "output" "one" [[X]]
 // CHECK-NEXT:  [[P:%.*]] = train.place [[X]]
 // CHECK-NEXT:  train.output "output" "pad" [[P]]
@@ -165,6 +171,12 @@ train.graph @parts {
   train.output "output" "some" %c : tensor<2x2xf32>
   %d = train.slice %a from [0, 1] by [1, 1] layer "b" role "fwd" : (tensor<2x5xf32>) -> tensor<2x2xf32>
   train.output "output" "both" %d : tensor<2x2xf32>
+  %n = train.slice %a from [0, 4] by [1, -1] layer "b" role "fwd" : (tensor<2x5xf32>) -> tensor<2x2xf32>
+  train.output "output" "back" %n : tensor<2x2xf32>
+  %m = train.slice %a from [0, 2] by [1, -1] layer "b" role "fwd" : (tensor<2x5xf32>) -> tensor<2x2xf32>
+  train.output "output" "both back" %m : tensor<2x2xf32>
+  %r = train.slice %x from [0, 1] by [1, -1] layer "b" role "fwd" : (tensor<2x2xf32>) -> tensor<2x2xf32>
+  train.output "output" "all back" %r : tensor<2x2xf32>
   %e = train.concat(%x) axis 0 layer "c" role "fwd" : (tensor<2x2xf32>) -> tensor<2x2xf32>
   train.output "output" "one" %e : tensor<2x2xf32>
   %f = train.place %x at [1, 1] by [1, 1] in 0.0 layer "d" role "fwd" : (tensor<2x2xf32>) -> tensor<4x4xf32>

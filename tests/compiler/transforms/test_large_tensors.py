@@ -139,3 +139,27 @@ def test_updates_with_part_of_another_gradient(dram_above: int) -> None:
     leaves = {"w": rng.normal(size=(3, 2)).astype(np.float32), "grad/y": rng.normal(size=(3, 5)).astype(np.float32)}
     (outputs,) = run(program(tiles(parse(text), Setting(dram_above=dram_above)), leaves), leaves, stepped=False)
     np.testing.assert_allclose(outputs["param/w"], leaves["w"] - 0.5 * leaves["grad/y"][:, 1:5:2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dram_above", [-1, 0])
+def test_slices_backwards(dram_above: int) -> None:
+    """A slice with a negative step, as an operand of the vector unit and of the array, and copied for a reshape."""
+    text = """builtin.module { train.graph @cut {
+      %x = train.leaf "input" "x" : tensor<4x5xf32>
+      %w = train.leaf "param" "w" : tensor<5x3xf32>
+      %s = train.slice %x from [3, 4] by [-2, -1] layer "cut" role "fwd" : (tensor<4x5xf32>) -> tensor<2x5xf32>
+      %t = train.map "neg"(%s) layer "act" role "fwd" : (tensor<2x5xf32>) -> tensor<2x5xf32>
+      %y = train.product "bk,kn->bn"(%s, %w) layer "fc" role "fwd" : (tensor<2x5xf32>, tensor<5x3xf32>) -> tensor<2x3xf32>
+      %r = train.reshape %s layer "flat" role "fwd" : (tensor<2x5xf32>) -> tensor<10xf32>
+      %u = train.map "neg"(%r) layer "act" role "fwd" : (tensor<10xf32>) -> tensor<10xf32>
+      train.output "output" "t" %t : tensor<2x5xf32>
+      train.output "output" "y" %y : tensor<2x3xf32>
+      train.output "output" "u" %u : tensor<10xf32>
+    } }"""
+    rng = np.random.default_rng(0)
+    leaves = {"x": rng.normal(size=(4, 5)).astype(np.float32), "w": rng.normal(size=(5, 3)).astype(np.float32)}
+    back = leaves["x"][[3, 1], ::-1]
+    for outputs in run(program(tiles(parse(text), Setting(dram_above=dram_above)), leaves), leaves):
+        np.testing.assert_array_equal(outputs["t"], -back)
+        np.testing.assert_array_equal(outputs["u"], -back.reshape(10))
+        np.testing.assert_allclose(outputs["y"], back @ leaves["w"], rtol=1e-5)
