@@ -110,9 +110,10 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
 
 def _check(model: onnx.ModelProto, place: str) -> None:
     """Run ONNX's checker."""
+    known = _leaf_shapes(model.graph)
     for value in model.graph.output:
         if value.type.HasField("tensor_type"):
-            value.type.tensor_type.shape.CopyFrom(onnx.TensorShapeProto())  # the checker wants some
+            value.type.tensor_type.shape.CopyFrom(known.get(value.name, onnx.TensorShapeProto()))  # the checker wants some
     with told(place, "not a valid model"):
         onnx.checker.check_model(model)
 
@@ -120,9 +121,18 @@ def _check(model: onnx.ModelProto, place: str) -> None:
 def _forget_shapes(graph: onnx.GraphProto) -> None:
     """What the file says of shapes, inputs apart, may hold for another batch size."""
     del graph.value_info[:]
+    known = _leaf_shapes(graph)
     for value in graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
+            if value.name in known:
+                value.type.tensor_type.shape.CopyFrom(known[value.name])
+
+
+def _leaf_shapes(graph: onnx.GraphProto) -> dict[str, onnx.TensorShapeProto]:
+    """Shapes of inputs and weights: what onnx infers is wrong where such a tensor is an output too, of another shape or of none."""
+    leaves = [onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in graph.initializer]
+    return {value.name: value.type.tensor_type.shape for value in (*graph.input, *leaves) if value.type.tensor_type.HasField("shape")}
 
 
 def _fold(model: onnx.ModelProto, place: str) -> onnx.ModelProto:

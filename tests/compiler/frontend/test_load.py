@@ -249,6 +249,16 @@ def test_declared_shapes_of_another_batch_do_not_matter(write: Write) -> None:
     assert shapes(load_model(path, 4)) == {"x": [4, 3], "h": [4, 3], "y": [4, 3]}
 
 
+@pytest.mark.parametrize("opset", [9, 17, OPSET])
+def test_outputs_that_no_node_makes(write: Write, opset: int) -> None:
+    """An input and a weight that are outputs keep their shapes, whether or not the converter has to touch the model."""
+    body = "g (float[N,3] x) => (float[N,3] x, float[2] w, float[N,3] y) <float[2] w = {1,2}> { y = Relu(x) }"
+    model = load_model(write(body, opset=opset), batch=4)
+    assert shapes(model) == {"x": [4, 3], "w": [2], "y": [4, 3]}
+    assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == [4, 3]
+    assert weights(model) == {"w": [1, 2]}
+
+
 def test_shapes_that_do_not_fit(write: Write) -> None:
     (line,) = error(write("g (float[2,3] x, float[2,3] z) => (float[2,3] y) { y = MatMul(x, z) }"))
     assert line.startswith(": shapes do not fit: ")
