@@ -199,3 +199,9 @@ def test_plans_go_from_all_to_single_entries(sizes: Mapping[str, int], wanted: l
 def test_divisors(number: int, most: int) -> None:
     assert divisors(number) == [d for d in range(number, 0, -1) if number % d == 0]
     assert divisor_below(number, most) == max((d for d in range(1, number + 1) if number % d == 0 and d <= most), default=0)
+
+
+def test_divisors_of_a_large_tensor() -> None:
+    """Every entry of 64 maps of 2048×2048 tried as a divisor would take longer than compiling a network."""
+    assert divisors(64 * 2048 * 2048) == [2**n for n in range(28, -1, -1)]
+    assert divisors(64 * 2046 * 2046)[:4] == [267911424, 133955712, 89303808, 66977856]
