@@ -156,12 +156,23 @@ def _is_affine(stream: Stream, depth: int) -> bool:
 
 def _interval(stream: Stream, loops: Sequence[Instruction]) -> tuple[int, int]:
     """Lowest byte address, and the one after the highest, that the stream can touch inside these loops."""
-    reach = [stride * (loop["count"] - 1) for stride, loop in zip(stream.strides, loops, strict=False)]
-    reach += [dim.stride * (dim.count - 1) for dim in stream.dims]
+    strides = dict(enumerate(stream.strides[: len(loops)]))
+    corners: list[list[int]] = []
+    for dim in stream.dims:
+        width = dim.count if dim.limit is None else min(dim.count, dim.limit)
+        last = dim.stride * (width - 1)
+        if dim.limit is None or dim.level not in strides:
+            corners.append([0, last])
+            continue
+        # The ragged last turn ends where the tensor does: what lies behind it is another's.
+        turns, across = loops[dim.level]["count"], strides.pop(dim.level)
+        rest = dim.stride * max(0, min(width, dim.limit - dim.count * (turns - 1)) - 1)
+        before = [across * (turns - 2), across * (turns - 2) + last] if turns > 1 else []
+        corners.append([0, last if turns > 1 else rest, *before, across * (turns - 1), across * (turns - 1) + rest])
+    corners += [[0, stride * (loops[level]["count"] - 1)] for level, stride in strides.items()]
     if stream.ring:
-        reach.append(stream.ring.size * (stream.ring.slots - 1))
-    low = stream.base + sum(min(0, r) for r in reach)
-    return low, stream.base + sum(max(0, r) for r in reach) + stream.dtype.size
+        corners.append([0, stream.ring.size * (stream.ring.slots - 1)])
+    return stream.base + sum(map(min, corners)), stream.base + sum(map(max, corners)) + stream.dtype.size
 
 
 def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:

@@ -55,6 +55,14 @@ def test_beats_of_a_tile_are_one(body: list[Instruction]) -> None:
     assert (nest.depth, len(nest.loops), len(nest.beats)) == (1, 1, len(body))
 
 
+@pytest.mark.parametrize(("base", "one"), [(320, True), (316, False)])
+def test_clipped_lanes_end_where_their_tensor_does(base: int, one: bool) -> None:
+    """Eight rows of 10 words by tiles of 4: sums may begin right behind them, at byte 320."""
+    ragged = replace(X, dims=(Dim(4, 4, 10, 0),), strides=(16, 40))
+    body = [make("fwd", h=ragged, acc=replace(DX, base=base), swap=FIRST)]
+    assert (nest_at(Sequencer(code(body)), 1, 0) is not None) == one
+
+
 def test_loops_clipped_by_those_around_are_one_and_nested_loops_too() -> None:
     assert nest_at(Sequencer(code(pair(), limit=20, level=0)), 1, 0) is not None
     nest = nest_at(Sequencer(code(pair(acc=replace(DX, strides=(128, 16)), zero=NEVER, swap=NEVER, take=NEVER))), 0, 0)
