@@ -1,9 +1,11 @@
 """SCALE-Sim topology tables: what rows become, what files may look like, and what is wrong with those that are none."""
 
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 
 import pytest
+from topology_tables import TABLES, needs_tables, rows, table_macs
 from xdsl.context import Context
 
 from compiler.dialects.train import ProductOp
@@ -13,7 +15,6 @@ from compiler.transforms.convert_onnx_to_train import ConvertOnnxToTrain
 from isa.errors import UserError
 
 Write = Callable[..., str]
-TABLES = Path(__file__).parents[4] / "shared/data/scalesim_topologies"
 CONV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"
 
 
@@ -86,33 +87,14 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         import_table(str(tmp_path / "binary.csv"))
 
 
-@pytest.mark.skipif(not TABLES.is_dir(), reason="SCALE-Sim's tables are not beside this checkout")
+@needs_tables
 def test_published_tables() -> None:
     """All of them import, with as many layers as they have rows that are not blank, and each layer becomes one product."""
-    paths = sorted(TABLES.glob("**/*.csv"))
-    assert paths
-    for path in paths:
-        rows = [line for line in path.read_text("utf-8-sig").splitlines()[1:] if line.strip(", ")]
+    assert TABLES
+    for path in TABLES:
         module, weights = import_table(str(path), 2)
-        assert len(weights) == len(rows), path
+        assert len(weights) == len(rows(path)), path
         ConvertOnnxToTrain().apply(Context(), module)
         module.verify()
-        macs = sum(_macs(op) for op in module.walk() if isinstance(op, ProductOp))
-        assert macs == 2 * sum(_expected_macs(path.parent.name, row) for row in rows), path
-
-
-def _macs(op: ProductOp) -> int:
-    total = 1
-    for size in op.sizes.values():
-        total *= size
-    return total
-
-
-def _expected_macs(kind: str, row: str) -> int:
-    """By the table's own definition: M·N·K, or outputs times the filter's size."""
-    numbers = [int(cell) for cell in row.split(",")[1:8] if cell.strip()]
-    if kind == "gemm":
-        return numbers[0] * numbers[1] * numbers[2]
-    height, width, filter_height, filter_width, channels, filters, stride = numbers
-    outputs = -(-(height - filter_height + stride) // stride) * -(-(width - filter_width + stride) // stride)
-    return outputs * filter_height * filter_width * channels * filters
+        macs = sum(prod(op.sizes.values()) for op in module.walk() if isinstance(op, ProductOp))
+        assert macs == 2 * table_macs(path), path
