@@ -20,6 +20,7 @@ from emulator.run import Engine
 from gradweave.cache import Cache
 from gradweave.comparison import Comparison, compare
 from gradweave.compiling import compile
+from gradweave.sweeping import Sweep, sweep
 from gradweave.training import Training, train
 from isa.check import check
 from isa.errors import UserError
@@ -27,7 +28,8 @@ from isa.machine import Machine, load_machine
 from isa.program import Program
 
 __all__ = [
-    "Cache", "Comparison", "Machine", "Program", "Result", "Training", "UserError", "compare", "compile", "load_machine", "run", "train",
+    "Cache", "Comparison", "Machine", "Program", "Result", "Sweep", "Training", "UserError", "compare", "compile", "load_machine", "run",
+    "sweep", "train",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from compiler.frontend.initialize import KINDS
 from compiler.frontend.load import EXTENSIONS as MODELS
@@ -47,7 +47,8 @@ def _cache(ctx: click.Context, parameter: click.Parameter, folder: str | None) -
     return Cache(folder or None, tell=partial(click.echo, err=True))
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+def commas(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of an option that may be given several times, and several at a time."""
     return tuple(name for value in values for name in value.split(",") if name)
 
 
@@ -81,7 +82,7 @@ fused_update = click.option(
     help="Update weights inside the array, where their gradients lie; these are then no outputs.",
 )  # fmt: skip
 input_grads = click.option(
-    "--input-grads", multiple=True, callback=_names, metavar="NAME,…",
+    "--input-grads", multiple=True, callback=commas, metavar="NAME,…",
     help="Inputs whose gradients are wanted too.",
 )  # fmt: skip
 init = click.option(
@@ -121,10 +122,10 @@ def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """Progress on a terminal, nothing elsewhere; it is gone when the work is done."""
+def progress(*more: ProgressColumn) -> Iterator[Progress]:
+    """Progress on a terminal, nothing elsewhere; it is gone when the work is done. ``more``: columns behind the description."""
     console = Console(stderr=True, highlight=False)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), *more, TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
     with bar if console.is_terminal else nullcontext():
         yield bar
