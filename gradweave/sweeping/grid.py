@@ -36,10 +36,10 @@ class Grid:
     machines: tuple[Machine, ...]
     fields: tuple[str, ...]
 
-    def values(self, machine: Machine) -> Fields:
-        """What varies, as it is in one machine."""
+    def values(self, machine: Machine) -> dict[str, Value | None]:
+        """What varies, as it is in one machine; None where the machine lacks that part."""
         values = dict(_leaves("", msgspec.to_builtins(machine)))
-        return {name: values[name] for name in self.fields}
+        return {name: values.get(name) for name in self.fields}
 
 
 def load_grid(path: str | Path) -> Grid:
@@ -48,11 +48,13 @@ def load_grid(path: str | Path) -> Grid:
     Raises:
         UserError: the file cannot be read, is no grid, or has values that no machine can have; all of these are listed.
     """
-    place = str(path)
     try:
-        content = tomllib.loads(read_text(path))
+        return _grid(tomllib.loads(read_text(path)), str(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UserError(place, f"not a grid of machines: {error}") from error
+        raise UserError(str(path), f"not a grid of machines: {error}") from error
+
+
+def _grid(content: dict[str, Any], place: str) -> Grid:
     if unknown := sorted(set(content) - {"base", "grid"}):
         raise UserError(place, f"unknown entry {unknown[0]!r}; a grid of machines has `base` and `[grid]`")
     base = _base(content.get("base", {}), place)
@@ -64,6 +66,8 @@ def load_grid(path: str | Path) -> Grid:
 
 def _base(given: object, place: str) -> Machine:
     if isinstance(given, str):
+        if "\0" in given:
+            raise UserError(place, f"base: {given!r} cannot be the name of a file")
         return load_machine(Path(place).parent / given)
     try:
         return msgspec.convert(given, Machine)
@@ -79,6 +83,9 @@ def _axes(given: object, place: str) -> list[list[Fields]]:
     for name, values in _leaves("", given):
         if not isinstance(values, list) or not values:
             raise UserError(place, f'[grid] "{name}": {values!r} is no list of values; write for instance "{name}" = [8, 16]')
+        if wrong := [value for value in values if name == WHOLE and not isinstance(value, dict)]:
+            example = f"{WHOLE} = [{{array.rows = 8, vector.lanes = 8}}]"
+            raise UserError(place, f"[grid] {WHOLE}: {wrong[0]!r} is no table of fields; write for instance {example}")
         axes.append([dict(_leaves("" if name == WHOLE else name, value)) for value in values])
     names = [name for axis in axes for name in dict.fromkeys(name for fields in axis for name in fields)]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -91,13 +98,11 @@ def _check(base: Machine, axes: list[list[Fields]], place: str) -> None:
     known = dict(_leaves("", msgspec.to_builtins(base)))
     problems = []
     for fields in (fields for axis in axes for fields in axis):
-        if unknown := [name for name in fields if name not in known]:
-            problems += [f'"{name}" is no field of a machine; there are {", ".join(known)}' for name in unknown]
-            continue
         try:
             _machine(base, (fields,))
         except msgspec.ValidationError as error:
-            problems.append(f"{_text(fields) or fields}: {str(error).split(' - at')[0]}")
+            hint = "" if fields.keys() <= known.keys() else f"; the fields are {', '.join(known)}"
+            problems.append(f"{_text(fields)}: {str(error).split(' - at')[0]}{hint}")
     problems = list(dict.fromkeys(problems))
     if len(problems) == 1:
         raise UserError(place, f"[grid] {problems[0]}")
@@ -112,9 +117,11 @@ def _machine(base: Machine, choice: tuple[Fields, ...]) -> Machine:
         *parents, last = name.split(".")
         node = tree
         for parent in parents:
+            if not isinstance(node.get(parent), dict):
+                node[parent] = {}
             node = node[parent]
         node[last] = value
-    tree["name"] = " ".join([str(tree["name"]), *(_text(fields) for fields in choice if "name" not in fields)])
+    tree["name"] = " ".join([str(tree["name"]), *(_text(fields) for fields in choice if fields and "name" not in fields)])
     return msgspec.convert(tree, Machine)
 
 

@@ -22,11 +22,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The rows of the table, how many points were in the journal before, and what the cache did, by its words ``hit`` and ``stored``."""
+    """What a sweep found."""
 
     rows: list[table.Row]
     resumed: int
+    """How many programs the journal had before."""
     cache: Counter[str]
+    """How often the cache said ``hit``, ``stored``, …"""
 
     @property
     def failed(self) -> list[table.Row]:
@@ -85,16 +87,16 @@ def sweep(
     grid = load_grid(machine_grid)
     step = StepOptions(None, loss, optimizer, tuple(input_grads), init, seed)
     lowering = Lowering("", double_buffer, fused_update)
-    everything = {p.key: p for p in points([str(m) for m in models], batches, schedules, grid.machines, step, lowering)}
+    everything = list(dict.fromkeys(points([str(model) for model in models], batches, schedules, grid.machines, step, lowering)))
+    unique = {point.key: point for point in everything}  # two files may hold the same model
     kept = Cache.of(cache)
     said: Counter[str] = Counter()
     failed: dict[str, Outcome] = {}
     with Journal(f"{output}.journal") as journal:
-        todo = [point for key, point in everything.items() if key not in journal.done]
-        resumed = len(everything) - len(todo)
-        done = resumed
+        todo = [point for key, point in unique.items() if key not in journal.done]
+        done = resumed = len(unique) - len(todo)
         each = each or (lambda done, total: None)
-        each(done, len(everything))
+        each(done, len(unique))
         if todo:
             with connected(scheduler, workers, tell or (lambda line: None)) as client:
                 folder = None if kept is None else str(kept.folder.absolute())
@@ -104,9 +106,9 @@ def sweep(
                     else:
                         failed[point.key] = outcome
                     done += 1
-                    each(done, len(everything))
+                    each(done, len(unique))
         found = journal.done | failed
-    rows = [table.row(point, grid, found[key]) for key, point in everything.items()]
+    rows = [table.row(point, grid, found[point.key]) for point in everything]
     write(output, table.encode(rows, Path(output).suffix))
     if plot is not None:
         write(plot, plotting.draw(rows, Path(plot).suffix))

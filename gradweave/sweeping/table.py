@@ -61,8 +61,9 @@ def _parquet(rows: Sequence[Row]) -> bytes:
         values = [row[name] for row in rows]
         if name in whole | real:
             return pyarrow.array(values, pyarrow.int64() if name in whole else pyarrow.float64())
-        if all(isinstance(value, int | float) for value in values):  # of a machine, which may mix 8 and 8.5
-            return pyarrow.array(values, pyarrow.int64() if all(isinstance(value, int) for value in values) else pyarrow.float64())
+        kinds = {type(value) for value in values} - {type(None)}
+        if kinds and kinds <= {int, float}:  # a field of machines, which may mix 8 and 8.5
+            return pyarrow.array(values, pyarrow.int64() if kinds == {int} else pyarrow.float64())
         return pyarrow.array(values, pyarrow.string())
 
     buffer = io.BytesIO()

@@ -137,7 +137,7 @@ def test_figures_are_those_of_a_run(killed: dict[str, list[str]], here: Path) ->
 def test_a_cluster_gives_the_same_table_though_a_worker_dies(killed: dict[str, list[str]], here: Path, size: int) -> None:
     batches, schedules = SIZES[size]
     victims: list[int] = []
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster, Client(cluster) as client:
         pids = set(client.run(os.getpid).values())
 
         def each(done: int, total: int) -> None:
@@ -207,6 +207,9 @@ def test_a_larger_sweep_takes_over_what_is_done_and_a_changed_model_nothing(cli:
     model = small_grid / "small.onnxtxt"
     model.write_text(model.read_text().replace("Relu", "Tanh"))
     assert cli(*SWEEP, "-o", "t.csv", "--batch", "4").stderr == "t.csv: 6 points\n"
+    (small_grid / "copy").mkdir()
+    (small_grid / "copy" / "small.onnxtxt").write_text(model.read_text())
+    assert cli(*SWEEP, "copy/small.onnxtxt", "-o", "t.csv").stderr == "t.csv: 8 points; 4 were in t.csv.journal\n"
 
 
 def test_mistakes_of_the_compilers_own_end_no_sweep(small_grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +225,7 @@ def test_workers_with_another_gradweave_are_refused(small_grid: Path, monkeypatc
     own, real = os.getpid(), code_digest
     monkeypatch.setattr(dask_cluster, "code_digest", lambda: real() if os.getpid() == own else "other")
     refused = pytest.raises(gradweave.UserError, match="another gradweave is installed on worker tcp://")
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster, refused:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster, refused:
         gradweave.sweep(["small.onnxtxt"], "grid.toml", "t.csv", batches=[2], scheduler=cluster.scheduler_address)
     assert not (small_grid / "t.csv").exists()
     assert not (small_grid / "t.csv.journal").exists()
@@ -230,7 +233,7 @@ def test_workers_with_another_gradweave_are_refused(small_grid: Path, monkeypatc
 
 def test_a_scheduler_that_goes_away_is_told_and_loses_no_point(small_grid: Path) -> None:
     waiting: list[str] = []
-    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:
 
         def tell(line: str) -> None:
             waiting.append(line)

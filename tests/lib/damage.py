@@ -9,6 +9,7 @@ CASES = {
     "assembly texts": 300,
     "machine files": 400,
     "npz archives": 400,
+    "grids of machines": 400,
     "onnx files": 320,
     "onnxtxt files": 320,
     "onnx graphs": 320,

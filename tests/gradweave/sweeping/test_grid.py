@@ -1,8 +1,11 @@
 """Grids of machines."""
 
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from damage import CASES, damage
 
 from gradweave.sweeping.grid import load_grid
 from isa.errors import UserError
@@ -53,12 +56,15 @@ MISTAKES = {
     "machine = 3": "unknown entry 'machine'; a grid of machines has `base` and `[grid]`",
     "base = 3": "base: not a machine",
     "base = {array = {rows = 0}}": "base: not a machine: Expected `int` >= 1 - at `$.array.rows`",
+    'base = "a\\u0000b"': "base: 'a\\x00b' cannot be the name of a file",
     "base = 'missing.toml'": "missing.toml: cannot read the machine file",
     "[grid]\narray.rows = 8": '"array.rows": 8 is no list of values; write for instance "array.rows" = [8, 16]',
     "[grid]\narray.rows = []": '"array.rows": [] is no list of values',
-    "[grid]\narray.row = [8]": '"array.row" is no field of a machine; there are name, array.rows, array.cols,',
-    "[grid]\narray = [8]": '"array" is no field of a machine',
-    "[grid]\n\"array.rows.x\" = [8]": '"array.rows.x" is no field of a machine',
+    "[grid]\narray.row = [8]": '[grid] array.row=8: Object contains unknown field `row`; the fields are name, array.rows, array.cols,',
+    "[grid]\narray = [8]": '[grid] array=8: Expected `object`, got `int`; the fields are',
+    "[grid]\n\"array.rows.x\" = [8]": '[grid] array.rows.x=8: Expected `int`, got `object`; the fields are',
+    "[grid]\nmachine = [8]": "[grid] machine: 8 is no table of fields; write for instance machine = [{array.rows = 8, vector.lanes = 8}]",
+    "[grid]\n" + "a." * 5000 + "a = [1]": "not a grid of machines",
     "[grid]\narray.rows = [8, 0]": "[grid] array.rows=0: Expected `int` >= 1",
     "[grid]\narray.operand = ['f64']": "[grid] array.operand=f64: Invalid enum value 'f64'",
     "[grid]\narray = [{rows = 8}]\n\"array.rows\" = [4]": '[grid] sets "array.rows" in two lists',
@@ -73,3 +79,17 @@ def test_mistakes(text: str, grid: Path) -> None:
         load_grid(grid)
     assert MISTAKES[text] in str(error.value)
     assert str(grid.parent) in str(error.value)
+
+
+def test_damaged_grids(grid: Path) -> None:
+    draw = random.Random(7)
+    grid.write_text(
+        'base = {name = "inline", array = {rows = 6}}\n'
+        '[grid]\nmachine = [{name = "a", array.rows = 7}, {dram.latency = 2}]\n"scratchpad.bytes" = [4096, 64]\n'
+    )
+    assert len(load_grid(grid).machines) == 4
+    whole = grid.read_bytes()
+    for _ in range(CASES["grids of machines"]):
+        grid.write_bytes(damage(whole, draw))
+        with suppress(UserError):
+            load_grid(grid)
