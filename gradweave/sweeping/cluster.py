@@ -59,7 +59,7 @@ def _own_cluster(workers: int | None) -> Iterator["Client"]:
         dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),
         LocalCluster(
             n_workers=workers or dask.system.CPU_COUNT, threads_per_worker=1, memory_limit=0, dashboard_address=":0",
-            silence_logs=logging.CRITICAL,
+            silence_logs=logging.CRITICAL, preload="gradweave.sweeping.worker",
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip

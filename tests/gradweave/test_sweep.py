@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -51,6 +52,12 @@ def lines(path: Path) -> list[str]:
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
+def gradweave_command(*arguments: str) -> dict[str, Any]:
+    """What ``subprocess`` needs to run ``gradweave``, installed or not."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    return {"args": [sys.executable, "-c", "from gradweave.cli import main; main()", *arguments], "env": environment, "text": True}
+
+
 @pytest.fixture(scope="module", params=[40, pytest.param(500, marks=pytest.mark.slow)])
 def size(request: pytest.FixtureRequest) -> int:
     return int(request.param)
@@ -69,13 +76,12 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed(here: Path, size: int) -> dict[str, list[str]]:
     """The journal of a sweep when it was killed halfway, and after the same command was run again; its last words; its table."""
     batches, schedules = SIZES[size]
-    command = [
-        sys.executable, "-c", "from gradweave.cli import main; main()", "sweep", *MODELS, "--machine-grid", "grid.toml",
-        "--batch", ",".join(map(str, batches)), "--schedule", ",".join(schedules), "-o", f"killed{size}.csv", "--workers", "1",
-    ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = gradweave_command(
+        "sweep", *MODELS, "--machine-grid", "grid.toml", "--batch", ",".join(map(str, batches)), "--schedule", ",".join(schedules),
+        "-o", f"killed{size}.csv", "--workers", "1",
+    )  # fmt: skip
     journal = here / f"killed{size}.csv.journal"
-    with subprocess.Popen(command, cwd=here, env=environment, stderr=subprocess.PIPE, text=True) as sweep:
+    with subprocess.Popen(**command, cwd=here, stderr=subprocess.PIPE) as sweep:
         while len(lines(journal)) < size // 2:
             assert sweep.poll() is None, sweep.stderr and sweep.stderr.read()
             time.sleep(0.02)
@@ -86,7 +92,7 @@ def killed(here: Path, size: int) -> dict[str, list[str]]:
     assert not alive
     assert not (here / f"killed{size}.csv").exists()
     before = lines(journal)
-    again = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=True)
+    again = subprocess.run(**command, cwd=here, capture_output=True, check=True)
     table = (here / f"killed{size}.csv").read_text().splitlines()
     return {"before": before, "after": lines(journal), "said": again.stderr.splitlines(), "table": table}
 
@@ -164,6 +170,20 @@ def small_grid(folder: Path) -> Path:
 
 
 SWEEP = ("sweep", "small.onnxtxt", "--machine-grid", "grid.toml", "--batch", "2,3", "--workers", "1")
+
+
+def test_ctrl_c_ends_it_in_one_word_and_keeps_the_journal(small_grid: Path) -> None:
+    command = gradweave_command(*SWEEP, "--batch", ",".join(map(str, range(4, 200))), "-o", "t.csv")
+    with subprocess.Popen(**command, cwd=small_grid, stderr=subprocess.PIPE, start_new_session=True) as sweep:
+        while len(lines(small_grid / "t.csv.journal")) < 3:
+            assert sweep.poll() is None
+            time.sleep(0.02)
+        os.killpg(sweep.pid, signal.SIGINT)
+        _, said = sweep.communicate()
+    assert said == "\nAborted!\n"
+    assert sweep.returncode == 1
+    assert not (small_grid / "t.csv").exists()
+    assert len(lines(small_grid / "t.csv.journal")) >= 3
 
 
 def test_what_can_be_mended_is_in_the_table_and_tried_again(small_grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
