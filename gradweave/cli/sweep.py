@@ -41,7 +41,7 @@ def _schedules(ctx: click.Context, parameter: click.Parameter, values: tuple[str
 
 @click.command(name="sweep", short_help="Many machines, models, batches and schedules, in one table.")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--machine-grid", required=True, metavar="GRID.toml", help="Base machine, and lists of values for its fields; see below.")
+@click.option("--machine-grid", required=True, metavar="GRID.toml", help="Base machine, and lists of values for its fields, as above.")
 @click.option("-o", "--output", required=True, metavar="X.csv|X.parquet", help="Where to write the table.")
 @click.option(
     "--schedule", "schedules", multiple=True, default=("interleaved",), show_default=True, callback=_schedules, metavar="S,…",
