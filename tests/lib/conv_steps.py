@@ -95,6 +95,17 @@ def conv(n: Network) -> Value | None:
     return n.node("Conv", operands, (batch, filters, *out), 1.2 * x.scale, **attributes)
 
 
+def first_conv(n: Network) -> Value:
+    """Two-dimensional, ungrouped, of more than one tap a row: what ``pack-taps`` looks for."""
+    x = n.pool[0]
+    batch, channels, *sizes = x.shape
+    kernel, strides, pads = [n.one_of((3, 1, 2)), n.one_of((3, 2))], _each(n, 2, (1, 2)), _each(n, 4, (0, 1))
+    out = [(size + a + b - k) // s + 1 for size, a, b, k, s in zip(sizes, pads[:2], pads[2:], kernel, strides, strict=True)]
+    filters = n.one_of((4, 1, 3, 5, 7, 8, 12))
+    weight = n.param((filters, channels, *kernel), (channels * prod(kernel)) ** -0.5)
+    return n.node("Conv", [x.name, weight.name], (batch, filters, *out), 1.2 * x.scale, strides=strides, pads=pads)
+
+
 def conv_transpose(n: Network) -> Value | None:
     """Upsampling by a convolution's gradient, some of the result cut off or added."""
     x = feature_map(n)
