@@ -26,6 +26,7 @@ from compiler.transforms.add_optimizer import initial_velocities
 from compiler.transforms.allocate_memory import AllocateMemory, ScratchpadError
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
+from compiler.transforms.spill import Spill
 from isa.disasm import machine_text
 from isa.errors import UserError
 from isa.files import write
@@ -71,6 +72,7 @@ def training_step(
         UserError: the model or an option cannot be used.
     """
     times = times or PassTimes()
+    placing = (Spill(), AllocateMemory())
     place = (model.graph.name or "model") if isinstance(model, onnx.ModelProto) else str(model)
     with times.measure("import"):
         if isinstance(model, onnx.ModelProto):
@@ -112,6 +114,7 @@ def lower_to_systolic(
         UserError: the machine is too small, or an option cannot be used.
     """
     times = times or PassTimes()
+    placing = (Spill(), AllocateMemory())
 
     def placed(limit: int) -> ModuleOp:
         with times.measure(ConvertTrainToTile.name):
@@ -119,15 +122,16 @@ def lower_to_systolic(
             convert_train_to_tile.lower(
                 module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update, dram_above=limit
             )  # fmt: skip
-        with times.measure(AllocateMemory.name):
-            AllocateMemory().apply(Context(), module)
+        for each in placing:
+            with times.measure(each.name):
+                each.apply(Context(), module)
         return module
 
     module, limit = _first_that_fits(placed, [-1, *(machine.scratchpad.bytes >> shift for shift in (2, 3, 4, 5, 6)), 0])
     name = schedule if isinstance(schedule, str) else schedule.name
     to_tile = ConvertTrainToTile(name, str(_dump_machine(step, machine)), double_buffer, fused_update, limit)
     note = "; dataflows are measured, where the pass alone estimates" if isinstance(schedule, Schedule) else ""
-    _verify_and_dump(step, module, 2, "tile", [to_tile, AllocateMemory()], times, note)
+    _verify_and_dump(step, module, 2, "tile", [to_tile, *placing], times, note)
     to_systolic = ConvertTileToSystolic()
     with times.measure(to_systolic.name):
         to_systolic.apply(Context(), module)
@@ -166,6 +170,7 @@ def lower(
 ) -> Program:
     """The program of a training step, as :func:`lower_to_systolic`."""
     times = times or PassTimes()
+    placing = (Spill(), AllocateMemory())
     options = {"double_buffer": double_buffer, "fused_update": fused_update}
     module = lower_to_systolic(step, machine, schedule=schedule, **options, times=times)
     with times.measure("emit"):

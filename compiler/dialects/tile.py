@@ -18,7 +18,7 @@ from xdsl.dialects.builtin import (
     SymbolNameConstraint,
     i64,
 )
-from xdsl.ir import Block, Dialect, Region, SSAValue
+from xdsl.ir import Block, Dialect, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -169,10 +169,33 @@ class SliceOp(IRDLOperation):
             raise VerifyException("the slice leaves the tensor")
 
 
+def written(op: Operation) -> list[SSAValue]:
+    """The memories that an operation of the dialect writes to, those of operations inside it apart."""
+    match op:
+        case CopyOp():
+            return [op.dst]
+        case MapOp() | ReduceOp() | TransposeOp() | PoolOp():
+            return [op.out]
+        case PoolGradOp():
+            return [op.out, *op.ins[3:]]
+        case SgdOp():
+            return [*op.weights, *op.buffers]
+        case BeatOp():
+            return [] if op.kind.data == "dw" else [op.second]
+        case DrainOp():
+            return [op.dst, *op.slot]
+        case ResidentOp():
+            return [*op.slot]
+        case StageOp():
+            return [op.panel] if op.way.data == "in" else [op.panel, op.tensor]
+        case _:
+            return []
+
+
 __all__ = [
     "DRAM", "SPAD", "BeatOp", "BlocksOp", "BufferOp", "CopyOp", "DrainOp", "ForOp", "MapOp", "MemRef", "NestOp", "PoolGradOp", "PoolOp",
     "ProgramOp", "PublishOp", "ReduceOp", "ResidentOp", "SgdOp", "SliceOp", "StageOp", "TensorOp", "Tile", "TileOp", "TransposeOp",
-    "UpdateOp", "ViewOp", "WindowOp", "in_dram", "memref", "memref_of",
+    "UpdateOp", "ViewOp", "WindowOp", "in_dram", "memref", "memref_of", "written",
 ]  # fmt: skip
 
 Tile = Dialect(

@@ -55,25 +55,32 @@ def _dram(program: tile.ProgramOp) -> None:
             address += align(nbytes(op.result))
 
 
+def uses_of(program: tile.ProgramOp) -> tuple[list[tile.TileOp], dict[tile.BufferOp, list[int]]]:
+    """The operations that do work, and for each buffer the indices of those that use it."""
+    uses: dict[tile.BufferOp, list[int]] = {}
+    work = [op for op in program.body.block.ops if isinstance(op, tile.TileOp)]
+    for index, op in enumerate(work):
+        owners = {storage(operand).owner: None for inner in op.walk() for operand in inner.operands}
+        for owner in owners:
+            if isinstance(owner, tile.BufferOp):
+                uses.setdefault(owner, []).append(index)
+    for buffer, own in uses.items():
+        # The rings of tiles serve all nests, and run ahead from one into the next.
+        if buffer.symbol.data.endswith(".tiles"):
+            own[:] = [0, *own, len(work)]
+    return work, uses
+
+
+def scratchpad_bytes(buffer: tile.BufferOp) -> int:
+    """Bytes of a buffer, or of all buffers of a ring."""
+    return align(nbytes(buffer.result)) * (buffer.ring.value.data if buffer.ring else 1)
+
+
 def _scratchpad(program: tile.ProgramOp) -> None:
     machine = to_machine(program.machine)
-    uses: dict[tile.BufferOp, list[int]] = {}
-    work: list[tile.TileOp] = []
-    for op in program.body.block.ops:
-        if isinstance(op, tile.TileOp):
-            for inner in op.walk():
-                for operand in inner.operands:
-                    owner = storage(operand).owner
-                    if isinstance(owner, tile.BufferOp):
-                        uses.setdefault(owner, []).append(len(work))
-            work.append(op)
+    work, uses = uses_of(program)
     buffers = list(uses)
-    lifetimes = []
-    for buffer in buffers:
-        size = align(nbytes(buffer.result)) * (buffer.ring.value.data if buffer.ring else 1)
-        # The rings of tiles serve all nests, and run ahead from one into the next.
-        first, last = (0, len(work)) if buffer.symbol.data.endswith(".tiles") else (min(uses[buffer]), max(uses[buffer]))
-        lifetimes.append(Lifetime(size, first, last))
+    lifetimes = [Lifetime(scratchpad_bytes(buffer), own[0], own[-1]) for buffer, own in uses.items()]
     capacity = machine.scratchpad.bytes
     found = allocate_roomy(lifetimes, capacity)
     if found is None:

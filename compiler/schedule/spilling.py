@@ -1,0 +1,71 @@
+"""Which tensors leave the scratchpad between two of their uses, where it has no room for all that rest there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from compiler.schedule.allocate import Lifetime, align, allocate_roomy
+
+SHARES = (1.0, 15 / 16, 7 / 8, 3 / 4, 5 / 8, 1 / 2)
+"""Shares of the scratchpad that live tensors may take: with gaps between them not all of it can be used."""
+
+
+@dataclass(slots=True)
+class Tenant:
+    """A buffer of ``size`` bytes and the operations that use it, in order; ``moves`` if it may be elsewhere in between."""
+
+    size: int
+    uses: Sequence[int]
+    moves: bool
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    """(before, after): uses between which it is elsewhere."""
+
+    def lifetimes(self) -> list[Lifetime]:
+        """When it is in the scratchpad; each time it may be at another address."""
+        starts = [self.uses[0], *(after for _, after in self.gaps)]
+        ends = [*(before for before, _ in self.gaps), self.uses[-1]]
+        return [Lifetime(self.size, start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def spill(tenants: Sequence[Tenant], capacity: int) -> bool:
+    """Settle the gaps so that an allocation exists; False, and no gaps, if there is no way.
+
+    Where too much is live, what is needed again last makes room (Belady's rule, by operations).
+    """
+    for share in SHARES:
+        for tenant in tenants:
+            tenant.gaps.clear()
+        if _fits(tenants, int(capacity * share)) and allocate_roomy([part for t in tenants for part in t.lifetimes()], capacity):
+            for tenant in tenants:
+                tenant.gaps.sort()
+            return True
+    for tenant in tenants:
+        tenant.gaps.clear()
+    return False
+
+
+def _fits(tenants: Sequence[Tenant], room: int) -> bool:
+    """Open gaps until what is live fits the room at every operation."""
+    end = 1 + max((tenant.uses[-1] for tenant in tenants), default=0)
+    live = np.zeros(end, np.int64)
+    for tenant in tenants:
+        live[tenant.uses[0] : tenant.uses[-1] + 1] += align(tenant.size)
+    begins: list[list[tuple[int, int, Tenant]]] = [[] for _ in range(end)]
+    for tenant in tenants:
+        if tenant.moves:
+            for before, after in pairwise(tenant.uses):
+                if after - before > 1:
+                    begins[before + 1].append((before, after, tenant))
+    resting: list[tuple[int, int, Tenant]] = []
+    for now in range(end):
+        resting = [gap for gap in (*resting, *begins[now]) if gap[1] > now]
+        resting.sort(key=lambda gap: gap[1])
+        while live[now] > room:
+            if not resting:
+                return False
+            before, after, tenant = resting.pop()
+            tenant.gaps.append((before, after))
+            live[before + 1 : after] -= align(tenant.size)
+    return True
