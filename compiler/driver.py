@@ -26,6 +26,7 @@ from compiler.transforms.add_optimizer import initial_velocities
 from compiler.transforms.allocate_memory import AllocateMemory, ScratchpadError
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
+from compiler.transforms.fuse_blocks import FuseBlocks
 from compiler.transforms.spill import Spill
 from isa.disasm import machine_text
 from isa.errors import UserError
@@ -72,7 +73,6 @@ def training_step(
         UserError: the model or an option cannot be used.
     """
     times = times or PassTimes()
-    placing = (Spill(), AllocateMemory())
     place = (model.graph.name or "model") if isinstance(model, onnx.ModelProto) else str(model)
     with times.measure("import"):
         if isinstance(model, onnx.ModelProto):
@@ -114,7 +114,7 @@ def lower_to_systolic(
         UserError: the machine is too small, or an option cannot be used.
     """
     times = times or PassTimes()
-    placing = (Spill(), AllocateMemory())
+    placing = (FuseBlocks(), Spill(), AllocateMemory())
 
     def placed(limit: int) -> ModuleOp:
         with times.measure(ConvertTrainToTile.name):
@@ -170,7 +170,6 @@ def lower(
 ) -> Program:
     """The program of a training step, as :func:`lower_to_systolic`."""
     times = times or PassTimes()
-    placing = (Spill(), AllocateMemory())
     options = {"double_buffer": double_buffer, "fused_update": fused_update}
     module = lower_to_systolic(step, machine, schedule=schedule, **options, times=times)
     with times.measure("emit"):

@@ -26,6 +26,7 @@ _PASSES = {
     "differentiate": "compiler.transforms.differentiate:Differentiate",
     "add-optimizer": "compiler.transforms.add_optimizer:AddOptimizer",
     "convert-train-to-tile": "compiler.transforms.convert_train_to_tile:ConvertTrainToTile",
+    "fuse-blocks": "compiler.transforms.fuse_blocks:FuseBlocks",
     "spill": "compiler.transforms.spill:Spill",
     "allocate-memory": "compiler.transforms.allocate_memory:AllocateMemory",
     "convert-tile-to-systolic": "compiler.transforms.convert_tile_to_systolic:ConvertTileToSystolic",

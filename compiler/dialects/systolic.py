@@ -172,6 +172,13 @@ OPS = {op: _operation(spec) for op, spec in INSTRUCTIONS.items() if op != "end"}
 """Operation of each instruction; ``end`` is the end of a loop's region."""
 
 
+def loop_of(provenance: int | None, name: str, count: int, body: Sequence[Operation], **more: int) -> InstructionOp:
+    """A loop around instructions; ``more``: its other fields."""
+    loop = OPS["loop"].of(provenance, name=name, count=count, **more)
+    loop.regions[0].block.add_ops(body)
+    return loop
+
+
 @irdl_op_definition
 class SymbolOp(IRDLOperation):
     """A named region of a memory, as in ``isa.program.Symbol``."""

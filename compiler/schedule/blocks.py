@@ -10,8 +10,16 @@ from dataclasses import dataclass, field
 from math import ceil, isqrt, prod
 
 from compiler.schedule.axes import axes_in, blocked, parse_axes, shared
+from isa.machine import Machine
 
 WORD = 4
+PANELS = 8
+"""Rings of panels that should fit together, so that as many passes can be one."""
+
+
+def panel_budget(machine: Machine) -> int:
+    """Bytes that the panels of one operation may take: tensors that live in the scratchpad need the rest."""
+    return machine.scratchpad.bytes * 3 // 4
 
 
 @dataclass(frozen=True, slots=True)

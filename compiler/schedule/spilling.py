@@ -10,6 +10,8 @@ from compiler.schedule.allocate import Lifetime, align, allocate_roomy
 
 SHARES = (1.0, 15 / 16, 7 / 8, 3 / 4, 5 / 8, 1 / 2)
 """Shares of the scratchpad that live tensors may take: with gaps between them not all of it can be used."""
+SMALL = 1024
+"""A buffer of less than this part of the scratchpad makes little room for the time that two transfers take."""
 
 
 @dataclass(slots=True)
@@ -32,12 +34,13 @@ class Tenant:
 def spill(tenants: Sequence[Tenant], capacity: int) -> bool:
     """Settle the gaps so that an allocation exists; False, and no gaps, if there is no way.
 
-    Where too much is live, what is needed again last makes room (Belady's rule, by operations).
+    Where too much is live, what is needed again last makes room (Belady's rule, by operations); what is small only if nothing else does.
     """
     for share in SHARES:
         for tenant in tenants:
             tenant.gaps.clear()
-        if _fits(tenants, int(capacity * share)) and allocate_roomy([part for t in tenants for part in t.lifetimes()], capacity):
+        fits = _fits(tenants, int(capacity * share), capacity // SMALL)
+        if fits and allocate_roomy([part for tenant in tenants for part in tenant.lifetimes()], capacity):
             for tenant in tenants:
                 tenant.gaps.sort()
             return True
@@ -46,7 +49,7 @@ def spill(tenants: Sequence[Tenant], capacity: int) -> bool:
     return False
 
 
-def _fits(tenants: Sequence[Tenant], room: int) -> bool:
+def _fits(tenants: Sequence[Tenant], room: int, small: int) -> bool:
     """Open gaps until what is live fits the room at every operation."""
     end = 1 + max((tenant.uses[-1] for tenant in tenants), default=0)
     live = np.zeros(end, np.int64)
@@ -61,7 +64,7 @@ def _fits(tenants: Sequence[Tenant], room: int) -> bool:
     resting: list[tuple[int, int, Tenant]] = []
     for now in range(end):
         resting = [gap for gap in (*resting, *begins[now]) if gap[1] > now]
-        resting.sort(key=lambda gap: gap[1])
+        resting.sort(key=lambda gap: (gap[2].size >= small, gap[1]))
         while live[now] > room:
             if not resting:
                 return False

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from xdsl.ir import Operation
 
 from compiler.dialects import tile
-from compiler.dialects.systolic import OPS
+from compiler.dialects.systolic import OPS, loop_of
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_streams import Loop
 from isa.instructions import Queue
@@ -27,7 +27,8 @@ def lower_blocks(context: Context, op: tile.BlocksOp, lower: Callable[[Context, 
         at = line.index(queue)
         before = [_token(context, provenance, op.slots.value.data, "wait", pair) for pair in _around(line, at, waits=True)]
         after = [_token(context, provenance, op.slots.value.data, "signal", pair) for pair in _around(line, at, waits=False)]
-        code[queue] = _loop(provenance, count, [*before, *ops, *after])
+        body = [*before, *ops, *after]
+        code[queue] = [loop_of(provenance, "i", count, body)] if count > 1 else body
     accesses = list(dict.fromkeys(access for piece in pieces for access in piece.accesses))
     return Piece(code, accesses, provenance)
 
@@ -47,10 +48,3 @@ def _token(context: Context, provenance: int, slots: int, op: str, pair: tuple[Q
     name = f"block{slots}.{giver.name}.{taker.name}.{state}"
     return OPS[op].of(provenance, sem=context.semaphore(name, slots if state == "empty" else 0))
 
-
-def _loop(provenance: int, count: int, body: list[Operation]) -> list[Operation]:
-    if count == 1:
-        return body
-    loop = OPS["loop"].of(provenance, name="i", count=count)
-    loop.regions[0].block.add_ops(body)
-    return [loop]

@@ -6,7 +6,7 @@ from math import prod
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile
-from compiler.dialects.systolic import OPS
+from compiler.dialects.systolic import OPS, loop_of
 from compiler.schedule.axes import parse_axes, strides_of
 from compiler.schedule.tokens import Access
 from compiler.transforms.allocate_memory import storage
@@ -101,9 +101,7 @@ class _Nest:
         body = self.body(queue, inner, [*stack, loop], loop.axis)
         if not body:
             return []
-        made = OPS["loop"].of(self.provenance(), name=loop.axis, count=loop.count)
-        made.regions[0].block.add_ops(body)
-        return [made]
+        return [loop_of(self.provenance(), loop.axis, loop.count, body)]
 
     def step(self, queue: Queue, op: Operation, stack: Stack) -> list[Operation]:
         """A queue's share of an operation other than beats."""
@@ -288,9 +286,7 @@ class _Nest:
         streams = tensor.stream(outside, far, None, tag), panel.stream(inside, near, ring_of(panel, 0, stack), tag)
         code = self.make("st", dst=streams[0], src=streams[1]) if out else self.make("ld", dst=streams[1], src=streams[0])
         for depth, (dim, _) in reversed(list(enumerate(loops))):
-            loop = OPS["loop"].of(self.provenance(), name=f"i{depth}", count=dim.count, limit=dim.limit or 0, level=dim.level)
-            loop.regions[0].block.add_op(code)
-            code = loop
+            code = loop_of(self.provenance(), f"i{depth}", dim.count, [code], limit=dim.limit or 0, level=dim.level)
         return code
 
     def panel_dims(self, tensor: Memory, panel: Memory, op: tile.StageOp, stack: Stack) -> list[tuple[Dim, Dim]]:

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from xdsl.ir import Operation
 
 from compiler.dialects import tile
-from compiler.dialects.systolic import OPS
+from compiler.dialects.systolic import OPS, loop_of
 from compiler.dialects.train import to_ints
 from compiler.schedule.access import collapse
 from compiler.schedule.tokens import Access
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_streams import Memory
+from compiler.transforms.systolic_vector import swept
 from isa.instructions import IMM, Queue
 from isa.stream import MAX_DIMS, Dim, Stream
 
@@ -76,6 +77,12 @@ class _Window:
     def vec(self, fn: str, *, imm: float = 0.0, **operands: Stream | str) -> Operation:
         return OPS["vec"].of(self.provenance, fn=fn, imm=imm, **operands)
 
+    def fill(self, memory: Memory, value: float) -> list[Operation]:
+        def make(streams: list[Stream]) -> Operation:
+            return self.vec("copy", dst=streams[0], a=IMM, imm=value)
+
+        return swept(Queue.vector, [memory], memory.shape, [memory.strides], make, self.provenance).code[Queue.vector]
+
     def piece(self, tap: Callable[[list[Stream]], list[Operation]], fills: dict[int, float], written: Sequence[int]) -> Piece:
         """Fills of the memories beside the slid one, then the taps; ``written``: which memories these write."""
         outer = max(0, len(self.counts) - MAX_DIMS)
@@ -86,10 +93,8 @@ class _Window:
         ]
         code = tap(streams)
         for name, count in reversed(loops):
-            loop = OPS["loop"].of(self.provenance, name=name, count=count)
-            loop.regions[0].block.add_ops(code)
-            code = [loop]
-        starts = [self.vec("copy", dst=self.memories[1 + i].whole(), a=IMM, imm=value) for i, value in fills.items()]
+            code = [loop_of(self.provenance, name, count, code)]
+        starts = [op for i, value in fills.items() for op in self.fill(self.memories[1 + i], value)]
         accesses = [
             Access(Queue.vector, m.space, *m.span, index in written) for index, m in enumerate(self.memories)
         ]

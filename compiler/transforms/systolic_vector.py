@@ -7,7 +7,7 @@ from math import prod
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile
-from compiler.dialects.systolic import OPS
+from compiler.dialects.systolic import OPS, loop_of
 from compiler.dialects.train import to_ints
 from compiler.schedule.access import broadcast, collapse
 from compiler.schedule.tokens import Access
@@ -41,7 +41,7 @@ def lower_copy(context: Context, op: tile.CopyOp) -> Piece:
     def make(streams: list[Stream]) -> Operation:
         return OPS["ld" if inward else "st"].of(provenance, dst=streams[0], src=streams[1])
 
-    return _swept(queue, [dst, src], dst.shape, [dst.strides, src.strides], make, provenance)
+    return swept(queue, [dst, src], dst.shape, [dst.strides, src.strides], make, provenance)
 
 
 def lower_map(context: Context, op: tile.MapOp) -> Piece:
@@ -61,7 +61,7 @@ def lower_map(context: Context, op: tile.MapOp) -> Piece:
         return OPS["vec"].of(provenance, fn=op.fn.data, dst=streams[0], imm=imm, **named)
 
     assert len(ins) + len(immediates) == FUNCTIONS[op.fn.data].arity
-    return _vector([out, *ins], out.shape, patterns, make, provenance)
+    return swept(Queue.vector, [out, *ins], out.shape, patterns, make, provenance)
 
 
 def lower_transpose(context: Context, op: tile.TransposeOp) -> Piece:
@@ -74,7 +74,7 @@ def lower_transpose(context: Context, op: tile.TransposeOp) -> Piece:
     def make(streams: list[Stream]) -> Operation:
         return OPS["vec"].of(provenance, fn="copy", dst=streams[0], a=streams[1])
 
-    return _vector([out, source], out.shape, [out.strides, permuted], make, provenance)
+    return swept(Queue.vector, [out, source], out.shape, [out.strides, permuted], make, provenance)
 
 
 def lower_reduce(context: Context, op: tile.ReduceOp) -> Piece:
@@ -90,17 +90,10 @@ def lower_reduce(context: Context, op: tile.ReduceOp) -> Piece:
     def make(streams: list[Stream]) -> Operation:
         return OPS["red"].of(provenance, fn=op.fn.data, dst=streams[0], a=streams[1])
 
-    return _vector([out, source], shape, patterns, make, provenance)
+    return swept(Queue.vector, [out, source], shape, patterns, make, provenance)
 
 
-def _vector(
-    memories: Sequence[Memory], shape: Sequence[int], patterns: Sequence[Sequence[int]],
-    make: Callable[[list[Stream]], Operation], provenance: int,
-) -> Piece:  # fmt: skip
-    return _swept(Queue.vector, memories, shape, patterns, make, provenance)
-
-
-def _swept(
+def swept(
     queue: Queue, memories: Sequence[Memory], shape: Sequence[int], patterns: Sequence[Sequence[int]],
     make: Callable[[list[Stream]], Operation], provenance: int,
 ) -> Piece:  # fmt: skip
@@ -113,9 +106,7 @@ def _swept(
     ]
     code = make(streams)
     for depth in reversed(range(outer)):
-        loop = OPS["loop"].of(provenance, name=f"i{depth}", count=counts[depth])
-        loop.regions[0].block.add_op(code)
-        code = loop
+        code = loop_of(provenance, f"i{depth}", counts[depth], [code])
     accesses = [_access(queue, m, writes=i == 0) for i, m in enumerate(memories)]
     return Piece({queue: [code]}, accesses, provenance)
 
@@ -192,9 +183,7 @@ class _Sgd:
         ]
         if not self.stack:
             return ops
-        loop = OPS["loop"].of(self.provenance, name="i", count=self.loop.count)
-        loop.regions[0].block.add_ops(ops)
-        return [loop]
+        return [loop_of(self.provenance, "i", self.loop.count, ops)]
 
     def compute(self) -> list[Operation]:
         """v ← μ·v + g + λ·w; w ← w − η·v, in place; without momentum v is g, and λ shrinks w beforehand."""

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
 from compiler.dialects.train import shape_of
-from compiler.schedule.blocks import WORD, divisors
+from compiler.schedule.blocks import PANELS, WORD, divisors
 from compiler.transforms.tile_builder import TileBuilder
 from isa.errors import UserError
+
+CHANNELS = 1
+"""The axis of channels, in tensors that have any."""
 
 Axes = Sequence[int | None]
 """For each axis of the iteration space the dimension of the tensor it walks, None where the tensor is the same all along."""
@@ -55,16 +59,22 @@ class _Blocks:
         self.slots, self.axis, self.size = self.choose()
 
     def choose(self) -> tuple[int, int, int]:
-        """Buffers to a ring, the axis to split and the size of a block: as few blocks as fit; single buffers where two do not."""
+        """Buffers to a ring, the axis to split and the size of a block; single buffers where two do not fit.
+
+        Channels are what most work can be split along, sums over pixels included, and as few blocks as leave room for others' panels:
+        so that passes over one tensor agree on their blocks, and can be fused.
+        """
         for slots in dict.fromkeys((self.builder.slots, 1)):
-            fits = [
-                (self.work.space[axis] // size, slots, axis, size)
-                for axis in self.work.free
-                for size in divisors(self.work.space[axis])
-                if self.bytes_of(axis, size, slots) <= self.builder.panel_budget
-            ]
+            fits = []
+            for axis in self.work.free:
+                for size in divisors(self.work.space[axis]):
+                    blocks = self.work.space[axis] // size
+                    largest, total = self.bytes_of(axis, size, slots)
+                    roomy = PANELS * largest <= self.builder.panel_budget
+                    if total <= self.builder.panel_budget:
+                        fits.append((axis != CHANNELS, not roomy, blocks if roomy else -blocks, slots, axis, size))
             if fits:
-                return min(fits)[1:]
+                return min(fits)[3:]
         place = f'layer "{self.work.layer}"'
         raise UserError(
             place, f"no part of its {self.name} fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one"
@@ -74,19 +84,14 @@ class _Blocks:
         dimension = axes[axis]
         return tuple(size if i == dimension else n for i, n in enumerate(shape))
 
-    def bytes_of(self, axis: int, size: int, slots: int) -> int:
-        """Scratchpad bytes of the panels."""
+    def bytes_of(self, axis: int, size: int, slots: int) -> tuple[int, int]:
+        """Scratchpad bytes of the largest ring of panels, and of all together."""
         work = self.work
-        shapes = [(shape_of(v), axes, slots) for (v, axes), large in zip(work.ins, self.large_in, strict=True) if large]
-        shapes += [(shape_of(work.out), work.out_axes, slots)] if self.large_out else []
-        shapes += [(shape, work.ins[0][1], 1) for shape in work.temps]
-        total = 0
-        for shape, axes, copies in shapes:
-            words = 1
-            for extent in self.part(shape, axes, axis, size):
-                words *= extent
-            total += WORD * copies * words
-        return total
+        panels = [(shape_of(v), axes) for (v, axes), large in zip(work.ins, self.large_in, strict=True) if large]
+        panels += [(shape_of(work.out), work.out_axes)] if self.large_out else []
+        rings = [WORD * slots * prod(self.part(shape, axes, axis, size)) for shape, axes in panels]
+        temps = [WORD * prod(self.part(shape, work.ins[0][1], axis, size)) for shape in work.temps]
+        return max(rings), sum(rings) + sum(temps)
 
     def emit(self, emit: Emit) -> None:
         builder, work = self.builder, self.work

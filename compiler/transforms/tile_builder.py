@@ -10,7 +10,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from compiler.dialects import tile, train
 from compiler.dialects.train import shape_of, to_ints
 from compiler.schedule.axes import axes_in, shared
-from compiler.schedule.blocks import WORD, divisor_below
+from compiler.schedule.blocks import WORD, divisor_below, panel_budget
 from compiler.schedule.mapping import INTERLEAVED, Mapping
 from compiler.schedule.schedules import Schedule
 from isa.errors import UserError
@@ -36,8 +36,7 @@ class TileBuilder:
         self.program, self.machine, self.schedule = program, machine, schedule
         self.double_buffer, self.dram_above = double_buffer, dram_above
         self.slots = program.slots.value.data
-        self.panel_budget = machine.scratchpad.bytes * 3 // 4
-        """Bytes that the panels of one operation may take."""
+        self.panel_budget = panel_budget(machine)
         self.block = program.body.block
         self.dram: dict[SSAValue, SSAValue] = {}
         self.spad: dict[SSAValue, SSAValue] = {}

@@ -14,6 +14,7 @@ from compiler.emit import emit_program
 from compiler.transforms import convert_train_to_tile
 from compiler.transforms.allocate_memory import AllocateMemory
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
+from compiler.transforms.fuse_blocks import FuseBlocks
 from compiler.transforms.spill import Spill
 from emulator import Emulator
 from isa.check import check
@@ -64,6 +65,7 @@ def tiles(module: ModuleOp, setting: Setting) -> ModuleOp:
 
 def program(module: ModuleOp, leaves: Mapping[str, np.ndarray]) -> Program:
     """The program of a tile level, checked; raises UserError where the scratchpad is too small."""
+    FuseBlocks().apply(Context(), module)
     Spill().apply(Context(), module)
     AllocateMemory().apply(Context(), module)
     ConvertTileToSystolic().apply(Context(), module)

@@ -9,14 +9,14 @@ train.graph @map {
   train.output "output" "y" %y : tensor<64x64x1000xf32>
 }
 
-// As few blocks as fit half the scratchpad, all of one size: along the last axis 100 of 10.
+// Blocks of one size, small enough for the panels of other passes beside these: along the last axis 500 of 2.
 // TILE:      [[X:%.*]] = tile.tensor "input" "x"
 // TILE:      [[B:%.*]] = tile.buffer "b" : memref<64x1xf32, "spad">
 // TILE:      [[Y:%.*]] = tile.tensor "scratch" "y"
-// TILE-NEXT: [[IN:%.*]] = tile.buffer "add.add.panel" ring 2 : memref<64x64x10xf32, "spad">
-// TILE-NEXT: [[OUT:%.*]] = tile.buffer "add.add.panel.2" ring 2 : memref<64x64x10xf32, "spad">
-// TILE-NEXT: tile.blocks 100 slots 2 layer "add" product "vector" {
-// TILE-NEXT:   [[XW:%.*]] = tile.window [[X]] axis 2 : memref<64x64x1000xf32, "dram"> to memref<64x64x10xf32, "dram">
+// TILE-NEXT: [[IN:%.*]] = tile.buffer "add.add.panel" ring 2 : memref<64x64x2xf32, "spad">
+// TILE-NEXT: [[OUT:%.*]] = tile.buffer "add.add.panel.2" ring 2 : memref<64x64x2xf32, "spad">
+// TILE-NEXT: tile.blocks 500 slots 2 layer "add" product "vector" {
+// TILE-NEXT:   [[XW:%.*]] = tile.window [[X]] axis 2 : memref<64x64x1000xf32, "dram"> to memref<64x64x2xf32, "dram">
 // TILE-NEXT:   tile.copy [[XW]] to [[IN]]
 // TILE-NEXT:   [[YW:%.*]] = tile.window [[Y]] axis 2
 // TILE-NEXT:   tile.map "add"([[IN]], [[B]]) to [[OUT]]
@@ -28,19 +28,19 @@ train.graph @map {
 // CHECK-NEXT:  systolic.semaphore "block2.dma_out.vector.empty" initial 2
 // CHECK-NEXT:  systolic.semaphore "block2.vector.dma_out.full" initial 0
 // CHECK-LABEL: systolic.queue "dma_in" {
-// CHECK:         systolic.loop name "i" count 100 from 1 {
+// CHECK:         systolic.loop name "i" count 500 from 1 {
 // CHECK-NEXT:      systolic.wait sem 0 from 1
-// CHECK-NEXT:      systolic.ld dst <"[[PANEL:@spad.f32.add.add.panel@\d+ . 163840.\(%0 mod 2\).]] x4096 x10"> src <"@dram.f32[x@{{\d+}} + 40*%0] x4096:4000 x10"> from 1
+// CHECK-NEXT:      systolic.ld dst <"[[PANEL:@spad.f32.add.add.panel@\d+ . 32768.\(%0 mod 2\).]] x4096 x2"> src <"@dram.f32[x@{{\d+}} + 8*%0] x4096:4000 x2"> from 1
 // CHECK-NEXT:      systolic.signal sem 1 from 1
 // CHECK-LABEL: systolic.queue "dma_out" {
-// CHECK-NEXT:    systolic.loop name "i" count 100 from 1 {
+// CHECK-NEXT:    systolic.loop name "i" count 500 from 1 {
 // CHECK-NEXT:      systolic.wait sem 3 from 1
-// CHECK-NEXT:      systolic.st dst <"@dram.f32[y@{{\d+}} + 40*%0] x4096:4000 x10"> src <"[[RESULT:@spad.f32.add.add.panel.2@\d+ . 163840.\(%0 mod 2\).]] x4096 x10"> from 1
+// CHECK-NEXT:      systolic.st dst <"@dram.f32[y@{{\d+}} + 8*%0] x4096:4000 x2"> src <"[[RESULT:@spad.f32.add.add.panel.2@\d+ . 32768.\(%0 mod 2\).]] x4096 x2"> from 1
 // CHECK-NEXT:      systolic.signal sem 2 from 1
 // CHECK-LABEL: systolic.queue "vector" {
-// CHECK:         systolic.loop name "i" count 100 from 1 {
+// CHECK:         systolic.loop name "i" count 500 from 1 {
 // CHECK-NEXT:      systolic.wait sem 1 from 1
 // CHECK-NEXT:      systolic.wait sem 2 from 1
-// CHECK-NEXT:      systolic.vec fn "add" dst <"[[RESULT]] x64 x64 x10"> a #systolic.stream<"[[PANEL]] x64 x64 x10"> b #systolic.stream<"@spad.f32[b@{{\d+}}] x64:0 x64:4 x10:0"> from 1
+// CHECK-NEXT:      systolic.vec fn "add" dst <"[[RESULT]] x64 x64 x2"> a #systolic.stream<"[[PANEL]] x64 x64 x2"> b #systolic.stream<"@spad.f32[b@{{\d+}}] x64:0 x64:4 x2:0"> from 1
 // CHECK-NEXT:      systolic.signal sem 0 from 1
 // CHECK-NEXT:      systolic.signal sem 3 from 1
