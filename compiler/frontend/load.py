@@ -19,9 +19,10 @@ import onnx.version_converter
 from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
+from compiler.frontend.batch import bind_batch
 from compiler.frontend.fold import drop_unused, fold_constants
 from compiler.frontend.old_opsets import give_training_mode, spread_slopes, take_training_mode
-from compiler.frontend.support import is_known, operator_problems, unsupported, used_names, value_problems
+from compiler.frontend.support import is_known, operator_problems, unsupported, value_problems
 from isa.errors import UserError
 
 OPSET = 22
@@ -33,7 +34,7 @@ EXTENSIONS = (".onnx", ".onnxtxt")
 def load_model(path: str, batch: int | None = None) -> onnx.ModelProto:
     """Read ``.onnx`` (with external data beside it) or ONNX's text format ``.onnxtxt``, in normal form.
 
-    ``batch`` binds the symbolic first axis of the inputs.
+    ``batch`` is the first axis of the inputs, see ``batch.py``.
 
     Raises:
         UserError: the file is missing, damaged, newer than the ``onnx`` package, or has shapes that stay dynamic.
@@ -98,7 +99,7 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)
-    _bind_batch(model.graph, place, batch)
+    bind_batch(model.graph, place, batch)
     _check(model, place)
     if version != OPSET:
         spread_slopes(model, version)
@@ -157,35 +158,6 @@ def _convert(model: onnx.ModelProto, place: str, version: int) -> onnx.ModelProt
         if problems := operator_problems(model.graph) + value_problems(model.graph):  # more likely the reason, and more useful to know
             raise unsupported(place, problems) from None
         raise
-
-
-def _bind_batch(graph: onnx.GraphProto, place: str, batch: int | None) -> None:
-    """Replace the symbolic first axis of every input by ``batch``."""
-    used = used_names(graph)
-    inputs = [value for value in graph.input if value.name in used and value.type.HasField("tensor_type")]
-    problems, bound = [], False
-    for value in inputs:
-        tensor = value.type.tensor_type
-        if not tensor.HasField("shape"):
-            problems.append(f'input "{value.name}": its shape is unknown; export the model with shapes')
-        for axis, dim in enumerate(tensor.shape.dim):
-            if dim.dim_value > 0 or (axis > 0 and dim.WhichOneof("value") == "dim_value" and dim.dim_value == 0):
-                continue
-            shown = f' ("{dim.dim_param}")' if dim.dim_param else ""
-            if axis > 0:
-                problems.append(
-                    f'input "{value.name}": axis {axis}{shown} is dynamic; --batch N binds only the first axis: export with a fixed size'
-                )
-            elif batch is None:
-                problems.append(f'input "{value.name}": the batch size{shown} is not fixed; give it with --batch N')
-            else:
-                dim.dim_value, bound = batch, True
-    if problems:
-        raise UserError(place, f"{len(problems)} dynamic shape{'s' if len(problems) > 1 else ''}", problems)
-    fixed = {value.type.tensor_type.shape.dim[0].dim_value for value in inputs if value.type.tensor_type.shape.dim}
-    if batch is not None and not bound and batch not in fixed:
-        sizes = " and ".join(map(str, sorted(fixed))) or "none"
-        raise UserError(place, f"--batch {batch} has nothing to bind: the model's first axes are fixed ({sizes})")
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:

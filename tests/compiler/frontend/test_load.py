@@ -230,15 +230,31 @@ def test_other_dynamic_axes(write: Write) -> None:
     ]
 
 
-@pytest.mark.parametrize(("batch", "fine"), [(3, True), (4, False), (0, False)])
-def test_fixed_batch(write: Write, batch: int, fine: bool) -> None:
-    path = write("g (float[3,2] x) => (float[3,2] y) { y = Relu(x) }")
-    if fine:
-        assert shapes(load_model(path, batch))["y"] == [3, 2]
-    elif batch:
-        assert error(path, batch) == [": --batch 4 has nothing to bind: the model's first axes are fixed (3)"]
-    else:
-        assert error(path, batch) == [": --batch 0: a batch has at least one row"]
+@pytest.mark.parametrize("batch", [3, 4])
+def test_fixed_batch_is_replaced(write: Write, batch: int) -> None:
+    """In reshapes of what comes from an input too; a weight's reshape, and one with the batch left open, stay as they are."""
+    path = write(
+        """g (float[3,2] x) => (float[3,2,1] y, float[N,1] z, float[3,4] v)
+        <int64[3] split = {3, 2, 1}, int64[2] open = {-1, 1}, int64[2] kept = {3, 4}, float[12] w = {0,0,0,0,0,0,0,0,0,0,0,0}>
+        { h = Relu(x)  y = Reshape(h, split)  z = Reshape(h, open)  v = Reshape(w, kept) }"""
+    )
+    found = shapes(load_model(path, batch))
+    expected = {"x": [batch, 2], "h": [batch, 2], "y": [batch, 2, 1], "z": [2 * batch, 1], "v": [3, 4]}
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_one_constant_of_two_reshapes(write: Write) -> None:
+    path = write(
+        """g (float[3,2] x) => (float[3,2,1] y, float[3,2,1] z)
+        <int64[3] shape = {3, 2, 1}, float[6] w = {0,0,0,0,0,0}> { y = Reshape(x, shape)  v = Reshape(w, shape)  z = Add(y, v) }"""
+    )
+    assert error(path, 6)[0].startswith(": shapes do not fit: ")
+
+
+def test_which_axis_is_the_batch_must_be_clear(write: Write) -> None:
+    path = write("g (float[3,2] x, float[2] b) => (float[3,2] y) { y = Add(x, b) }")
+    assert error(path, 4) == [": --batch 4 has nothing to bind: the model's first axes are fixed (2 and 3)"]
+    assert error(path, 0) == [": --batch 0: a batch has at least one row"]
 
 
 def test_declared_shapes_of_another_batch_do_not_matter(write: Write) -> None:
