@@ -37,7 +37,8 @@ class Schedule:
     name: str
     gradient: Callable[..., Mapping]
     """(product, sizes, machine, double_buffer=…) → the gradient's dataflow."""
-    interleaves: bool
+    interleaves: str
+    """How dX and dW alternate: by ``beat``, by ``tile``, or not at all (empty)."""
     doc: str
 
     def mapping(self, product: str, sizes: Sizes, machine: Machine, *, double_buffer: bool) -> Mapping:
@@ -48,12 +49,25 @@ class Schedule:
 
 
 _ROWS = [
-    Schedule("sequential", _fixed(_WS["dx"], _OS["dw"]), False, "dX weight-stationary, then dW output-stationary"),
-    Schedule("ws", _fixed(_WS["dx"], _WS["dw"]), False, "both gradients weight-stationary: W resident for dX, dY for dW"),
-    Schedule("os", _fixed(_OS["dx"], _OS["dw"]), False, "both gradients output-stationary"),
-    Schedule("is", _fixed(_IS["dx"], _IS["dw"]), False, "both gradients input-stationary: dY resident for dX, X for dW"),
-    Schedule("best-sequential", _best, False, "for each layer and gradient the quickest of ws, os and is"),
-    Schedule("interleaved", _fixed(INTERLEAVED, INTERLEAVED), True, "dX and dW beat by beat on the same tile of the array"),
+    Schedule("sequential", _fixed(_WS["dx"], _OS["dw"]), "", "dX weight-stationary, then dW output-stationary"),
+    Schedule("ws", _fixed(_WS["dx"], _WS["dw"]), "", "both gradients weight-stationary: W resident for dX, dY for dW"),
+    Schedule("os", _fixed(_OS["dx"], _OS["dw"]), "", "both gradients output-stationary"),
+    Schedule("is", _fixed(_IS["dx"], _IS["dw"]), "", "both gradients input-stationary: dY resident for dX, X for dW"),
+    Schedule("best-sequential", _best, "", "for each layer and gradient the quickest of ws, os and is"),
+    Schedule("tile-interleaved", _fixed(INTERLEAVED, INTERLEAVED), "tile", "dX and dW of a tile one after the other"),
+    Schedule("interleaved", _fixed(INTERLEAVED, INTERLEAVED), "beat", "dX and dW beat by beat on the same tile of the array"),
 ]
+
+
+def finishes_rows_first(sizes: Sizes) -> bool:
+    """Whether ``tile-interleaved`` finishes a tile of dX before the next (dX-major), for a layer of extents b, k, n.
+
+    The published rule (Kim et al., MICRO 2023), with M = b, K = k, N = n: no order of its own where the extents are within a factor of 4;
+    dW-major where K is the largest; else dX-major.  In this array a tile of dW is always finished at once, b being streamed: both of the
+    other cases are the order that all schedules have.
+    """
+    extents = [sizes[axis] for axis in "bkn"]
+    return max(extents) >= 4 * min(extents) and not (sizes["k"] > sizes["n"] and sizes["k"] > sizes["b"])
+
 
 SCHEDULES = {schedule.name: schedule for schedule in _ROWS}

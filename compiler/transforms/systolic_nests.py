@@ -38,6 +38,7 @@ class _Nest:
         self.resident = next((inner for inner in op.walk() if isinstance(inner, tile.ResidentOp)), None)
         self.drain = next((inner for inner in op.walk() if isinstance(inner, tile.DrainOp)), None)
         self.update = next((inner for inner in op.walk() if isinstance(inner, tile.UpdateOp)), None)
+        self.beats = [inner for inner in op.walk() if isinstance(inner, tile.BeatOp)]
         self.accesses: list[Access] = []
 
     def piece(self) -> Piece:
@@ -310,8 +311,7 @@ class _Nest:
     # -- beats ------------------------------------------------------------------------------------------------------------
 
     def beat(self, op: tile.BeatOp, body: Sequence[Operation], stack: Stack) -> list[Operation]:
-        beats = [b for b in body if isinstance(b, tile.BeatOp)]
-        first, last = beats[0], next((b for b in reversed(beats) if b.kind.data == "dw"), None)
+        first, last = self.beats[0], next((b for b in reversed(self.beats) if b.kind.data == "dw"), None)
         turns = tuple(level for level, loop in enumerate(stack) if loop.axis in self.time)
         swap = When("first", turns) if op is first and self.resident is not None else NEVER
         take = (When("last", turns) if turns else ALWAYS) if op is last and self.drain is not None and self.update is None else NEVER
@@ -323,7 +323,7 @@ class _Nest:
             sums = position == 1 and kind != "dw"
             self.touch(Queue.array, Memory.of(value), writes=sums, sums=sums)
         if kind == "dw":
-            held = {"h": streams[0], "v": streams[1]} | self.held(op, beats)
+            held = {"h": streams[0], "v": streams[1]} | self.held(op, [b for b in body if isinstance(b, tile.BeatOp)])
             return [self.make("dw", product, **held, swap=swap, take=take)]
         zero = NEVER
         if op.sums is not None:

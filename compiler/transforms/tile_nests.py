@@ -10,6 +10,7 @@ from compiler.schedule import blocks
 from compiler.schedule.axes import blocked, macs, parse_axes, shared
 from compiler.schedule.blocks import Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
+from compiler.schedule.schedules import finishes_rows_first
 from compiler.transforms.tile_builder import TileBuilder
 from isa.errors import UserError
 
@@ -22,6 +23,7 @@ class Nest:
         self.sizes, self.classes = products[0].sizes, products[0].classes
         self.layer = products[0].layer.data
         self.product = "+".join(op.role.data for op in products)
+        self.by = builder.schedule.interleaves if len(products) > 1 else ""
         self.fused: train.UpdateOp | None = None
         self.rows, self.cols = self.lane(self.mapping.rows), self.lane(self.mapping.cols)
         self.tile = {self.rows: builder.machine.rows, self.cols: builder.machine.cols}
@@ -75,6 +77,8 @@ class Nest:
         panels = [t for t in self.streamed_from_dram() if t.result] or self.streamed_from_dram()
         if panels:
             first = [axis for axis in (self.rows, self.cols) if axis in panels[0].axes][:1]
+        elif self.by == "tile" and finishes_rows_first(self.products[0].class_sizes):
+            first = [self.rows]
         else:
             summed = [SUMMED[op.role.data] for op in self.products if self.mapping.beat(op.role.data) != "dw"]
             first = [axis for axis in axes if self.classes[axis] in summed] or [self.cols]
@@ -145,9 +149,13 @@ class Nest:
     # -- operations ---------------------------------------------------------------------------------------------------
 
     def build(self) -> tile.NestOp:
-        beats: list[Operation] = [self.beat(op) for op in self.products]
-        for axis in reversed(self.time):
-            beats = [tile.ForOp(axis, self.sizes[axis], 1, beats)]
+        beats: list[Operation] = []
+        together = [[self.beat(op) for op in self.products]] if self.by != "tile" else [[self.beat(op)] for op in self.products]
+        for streamed in together:
+            body: list[Operation] = list(streamed)
+            for axis in reversed(self.time):
+                body = [tile.ForOp(axis, self.sizes[axis], 1, body)]
+            beats += body
         tile_ops: list[Operation] = []
         resident = self.resident()
         if resident is not None:

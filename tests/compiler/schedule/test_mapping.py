@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compiler.schedule.mapping import INTERLEAVED, Mapping
-from compiler.schedule.schedules import CANDIDATES, SCHEDULES
+from compiler.schedule.schedules import CANDIDATES, SCHEDULES, finishes_rows_first
 from isa.machine import Machine
 
 SIZES = {"b": 3, "k": 4, "n": 5}
@@ -87,14 +87,15 @@ def test_interleaved_gradients_share_the_tile_and_the_stream() -> None:
 @pytest.mark.parametrize(
     ("name", "dx", "dw", "interleaves"),
     [
-        ("sequential", "W", None, False),
-        ("ws", "W", "dY", False),
-        ("os", None, None, False),
-        ("is", "dY", "X", False),
-        ("interleaved", "W", None, True),
+        ("sequential", "W", None, ""),
+        ("ws", "W", "dY", ""),
+        ("os", None, None, ""),
+        ("is", "dY", "X", ""),
+        ("interleaved", "W", None, "beat"),
+        ("tile-interleaved", "W", None, "tile"),
     ],
 )
-def test_schedules_hold_what_their_names_say(name: str, dx: str | None, dw: str | None, interleaves: bool) -> None:
+def test_schedules_hold_what_their_names_say(name: str, dx: str | None, dw: str | None, interleaves: str) -> None:
     schedule = SCHEDULES[name]
     mappings = {p: schedule.mapping(p, SIZES, Machine(), double_buffer=True) for p in ("fwd", "dx", "dw")}
     assert mappings["dx"].stationary("dx") == dx
@@ -102,6 +103,15 @@ def test_schedules_hold_what_their_names_say(name: str, dx: str | None, dw: str 
     assert mappings["fwd"].stationary("fwd") == "W"
     assert schedule.interleaves == interleaves
     assert schedule.name == name
+
+
+@pytest.mark.parametrize(
+    ("b", "k", "n", "rows_first"),
+    [(100, 300, 200, False), (100, 401, 200, False), (400, 100, 100, True), (100, 100, 400, True), (100, 400, 400, True), (99, 25, 30, False)],
+)
+def test_order_rule_of_tile_interleaving(b: int, k: int, n: int, rows_first: bool) -> None:
+    """By hand: no order of its own within a factor of 4, dW-major where K is the largest, else dX-major."""
+    assert finishes_rows_first({"b": b, "k": k, "n": n}) == rows_first
 
 
 @pytest.mark.parametrize("product", ["dx", "dw"])
