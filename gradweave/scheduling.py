@@ -1,14 +1,28 @@
-"""``best-sequential`` by the machine's own timing: the search is the compiler's, the stopwatch is the emulator."""
+"""``best-sequential`` and ``auto`` by the machine's own timing: the search is the compiler's, the stopwatch is the emulator."""
 
 from dataclasses import replace
 
 from compiler.dialects.train import ProductOp
 from compiler.driver import TrainingStep, lower
 from compiler.pass_times import PassTimes
-from compiler.schedule.schedules import Schedule
-from compiler.schedule.search import best_sequential, key_of
-from emulator import cycles
+from compiler.schedule.schedules import SCHEDULES, Schedule
+from compiler.schedule.search import Measured, Search, auto, best_sequential
+from emulator import timing
 from isa.machine import Machine
+
+SEARCHED = ("best-sequential", "auto")
+
+
+def search_for(step: TrainingStep, machine: Machine, *, double_buffer: bool = True, fused_update: bool = False) -> Search:
+    """A search over the layers of a training step, nothing tried yet."""
+    quiet = replace(step, dump_ir=None)
+    products = [op for op in step.module.walk() if isinstance(op, ProductOp) and op.role.data != "fwd"]
+
+    def measure(trial: Schedule) -> Measured:
+        report = timing(lower(quiet, machine, schedule=trial, double_buffer=double_buffer, fused_update=fused_update))
+        return Measured(report.whole.cycles, report.whole.bound_cycles, {layer.name: layer.tally.cycles for layer in report.layers})
+
+    return Search({op.layer.data: op.class_sizes for op in products}, machine, double_buffer, measure)
 
 
 def resolve(
@@ -20,23 +34,17 @@ def resolve(
     fused_update: bool = False,
     times: PassTimes | None = None,
 ) -> str | Schedule:
-    """The schedule to compile with: ``best-sequential`` as measured for this step, any other as it is.
+    """The schedule to compile with: ``best-sequential`` and ``auto`` as measured for this step, any other as it is.
 
     ``times`` records the search as a whole, with all that it compiles and runs.
 
     Raises:
         UserError: the machine is too small.
     """
-    if schedule != "best-sequential":
+    if schedule not in SEARCHED:
         return schedule
-    quiet = replace(step, dump_ir=None)
-    products = [op for op in step.module.walk() if isinstance(op, ProductOp) and op.role.data != "fwd"]
-    keys = list(dict.fromkeys(key_of(op.role.data, op.class_sizes) for op in products))
-
-    def measure(trial: Schedule) -> int:
-        return cycles(lower(quiet, machine, schedule=trial, double_buffer=double_buffer, fused_update=fused_update))
-
-    if not keys:
-        return schedule
-    with (times or PassTimes()).measure("search for best-sequential"):
-        return best_sequential(keys, machine, measure, double_buffer=double_buffer)
+    search = search_for(step, machine, double_buffer=double_buffer, fused_update=fused_update)
+    if not search.layers:
+        return SCHEDULES[schedule]
+    with (times or PassTimes()).measure(f"search for {schedule}"):
+        return best_sequential(search) if schedule == "best-sequential" else auto(search, fused_update=fused_update)

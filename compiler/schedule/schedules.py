@@ -1,4 +1,4 @@
-"""The schedules: for each gradient its dataflow, and whether the two interleave. Adding one is adding a row."""
+"""The schedules: how the gradients of a layer are computed. Adding one is adding a row."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,55 +8,77 @@ from compiler.schedule.mapping import INTERLEAVED, Mapping
 from isa.machine import Machine
 
 Sizes = dict[str, int]
-
-_WS = {"dx": Mapping("k", "n", "b"), "dw": Mapping("b", "n", "k")}
-_OS = {"dx": Mapping("b", "k", "n"), "dw": Mapping("k", "n", "b")}
-_IS = {"dx": Mapping("b", "n", "k"), "dw": Mapping("b", "k", "n")}
+"""Extents of a layer's axis classes b, k, n (and g)."""
 
 
-CANDIDATES = {product: tuple(dict.fromkeys((_WS[product], _OS[product], _IS[product]))) for product in ("dx", "dw")}
-"""The dataflows that ``best-sequential`` chooses from."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the two gradients of one layer are computed."""
 
+    dx: Mapping
+    dw: Mapping
+    by: str = ""
+    """How they alternate: by ``beat``, by ``tile``, or not at all (empty): dX, then dW."""
+    rows_first: bool = False
+    """Whether the tiles on the rows are the outer loop, so that those of dX are complete before the next are begun."""
+    fuses: bool = True
+    """Whether the weight may be updated in the array, where the option is on."""
 
-def _best(product: str, sizes: Sizes, machine: Machine, *, double_buffer: bool) -> Mapping:
-    """The dataflow with the least estimated cycles; who can measure does better, see `search.py`."""
-    return min(CANDIDATES[product], key=lambda m: nest_cycles(m, product, sizes, machine, double_buffer=double_buffer))
+    def mapping(self, product: str) -> Mapping:
+        """Dataflow of a gradient, dx or dw."""
+        return self.dx if product == "dx" else self.dw
 
-
-def _fixed(dx: Mapping, dw: Mapping) -> Callable[..., Mapping]:
-    def choose(product: str, sizes: Sizes, machine: Machine, *, double_buffer: bool) -> Mapping:
-        return dx if product == "dx" else dw
-
-    return choose
+    def __str__(self) -> str:
+        if self.by:
+            text = "interleaved" if self.by == "beat" else "tile-interleaved"
+        else:
+            text = f"dX {_name('dx', self.dx)}, dW {_name('dw', self.dw)}"
+        return text + (", rows first" if self.rows_first else "") + ("" if self.fuses else ", no update in the array")
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One way to run the backward pass. The forward product is weight-stationary in all of them."""
+    """One way to run the backward pass."""
 
     name: str
-    gradient: Callable[..., Mapping]
-    """(product, sizes, machine, double_buffer=…) → the gradient's dataflow."""
-    interleaves: str
-    """How dX and dW alternate: by ``beat``, by ``tile``, or not at all (empty)."""
+    choose: Callable[[str, Sizes, Machine, bool], Choice]
+    """(layer, sizes, machine, double_buffer) → how the layer's gradients are computed."""
     doc: str
 
-    def mapping(self, product: str, sizes: Sizes, machine: Machine, *, double_buffer: bool) -> Mapping:
-        """Dataflow of one product of a layer of these sizes (axes b, k, n)."""
-        if product == "fwd":
-            return INTERLEAVED
-        return self.gradient(product, sizes, machine, double_buffer=double_buffer)
+
+DATAFLOWS = {
+    "ws": {"dx": Mapping("k", "n", "b"), "dw": Mapping("b", "n", "k")},
+    "os": {"dx": Mapping("b", "k", "n"), "dw": Mapping("k", "n", "b")},
+    "is": {"dx": Mapping("b", "n", "k"), "dw": Mapping("b", "k", "n")},
+}
+CANDIDATES = {product: tuple(dict.fromkeys(own[product] for own in DATAFLOWS.values())) for product in ("dx", "dw")}
+"""The dataflows of each gradient that ``best-sequential`` chooses from."""
 
 
-_ROWS = [
-    Schedule("sequential", _fixed(_WS["dx"], _OS["dw"]), "", "dX weight-stationary, then dW output-stationary"),
-    Schedule("ws", _fixed(_WS["dx"], _WS["dw"]), "", "both gradients weight-stationary: W resident for dX, dY for dW"),
-    Schedule("os", _fixed(_OS["dx"], _OS["dw"]), "", "both gradients output-stationary"),
-    Schedule("is", _fixed(_IS["dx"], _IS["dw"]), "", "both gradients input-stationary: dY resident for dX, X for dW"),
-    Schedule("best-sequential", _best, "", "for each layer and gradient the quickest of ws, os and is"),
-    Schedule("tile-interleaved", _fixed(INTERLEAVED, INTERLEAVED), "tile", "dX and dW of a tile one after the other"),
-    Schedule("interleaved", _fixed(INTERLEAVED, INTERLEAVED), "beat", "dX and dW beat by beat on the same tile of the array"),
-]
+def _name(product: str, mapping: Mapping) -> str:
+    return next((name for name, own in DATAFLOWS.items() if own[product] == mapping), str(mapping))
+
+
+def fixed(name: str, choice: Choice, doc: str = "") -> Schedule:
+    """The schedule that does the same for every layer."""
+    return Schedule(name, lambda layer, sizes, machine, double_buffer: choice, doc)
+
+
+def _same(name: str) -> Choice:
+    return Choice(DATAFLOWS[name]["dx"], DATAFLOWS[name]["dw"])
+
+
+def _estimated_best(layer: str, sizes: Sizes, machine: Machine, double_buffer: bool) -> Choice:
+    """The dataflows with the least estimated cycles; who can measure does better, see `search.py`."""
+
+    def best(product: str) -> Mapping:
+        return min(CANDIDATES[product], key=lambda m: nest_cycles(m, product, sizes, machine, double_buffer=double_buffer))
+
+    return Choice(best("dx"), best("dw"))
+
+
+def _by_tile(layer: str, sizes: Sizes, machine: Machine, double_buffer: bool) -> Choice:
+    return Choice(INTERLEAVED, INTERLEAVED, "tile", finishes_rows_first(sizes))
 
 
 def finishes_rows_first(sizes: Sizes) -> bool:
@@ -69,5 +91,18 @@ def finishes_rows_first(sizes: Sizes) -> bool:
     extents = [sizes[axis] for axis in "bkn"]
     return max(extents) >= 4 * min(extents) and not (sizes["k"] > sizes["n"] and sizes["k"] > sizes["b"])
 
+
+BY_BEAT = Choice(INTERLEAVED, INTERLEAVED, "beat")
+
+_ROWS = [
+    fixed("sequential", Choice(DATAFLOWS["ws"]["dx"], DATAFLOWS["os"]["dw"]), "dX weight-stationary, then dW output-stationary"),
+    fixed("ws", _same("ws"), "both gradients weight-stationary: W resident for dX, dY for dW"),
+    fixed("os", _same("os"), "both gradients output-stationary"),
+    fixed("is", _same("is"), "both gradients input-stationary: dY resident for dX, X for dW"),
+    Schedule("best-sequential", _estimated_best, "for each layer and gradient the quickest of ws, os and is"),
+    Schedule("tile-interleaved", _by_tile, "dX and dW of a tile one after the other"),
+    fixed("interleaved", BY_BEAT, "dX and dW beat by beat on the same tile of the array"),
+    fixed("auto", BY_BEAT, "for each layer the quickest of all these, found by running"),
+]
 
 SCHEDULES = {schedule.name: schedule for schedule in _ROWS}

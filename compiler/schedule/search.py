@@ -1,53 +1,118 @@
-"""``best-sequential`` by measurement: for each gradient of each shape the dataflow with which the whole program is quickest.
+"""``best-sequential`` and ``auto``: for each layer the choice with which the whole program is quickest.
 
 The machine's own timing decides: the caller passes a function that compiles the step under a schedule and runs it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from compiler.schedule.mapping import Mapping
-from compiler.schedule.schedules import CANDIDATES, SCHEDULES, Schedule, Sizes
+from compiler.schedule.mapping import INTERLEAVED
+from compiler.schedule.schedules import BY_BEAT, CANDIDATES, SCHEDULES, Choice, Schedule, Sizes, fixed
 from isa.machine import Machine
 
-Key = tuple[str, tuple[tuple[str, int], ...]]
-MOST_KEYS = 16
-FIXED = ("sequential", "ws", "os", "is")
+MOST_SHAPES = 8
+"""Networks with more shapes of layers are not searched shape by shape: it would take hundreds of compilations."""
+SEQUENTIAL = ("sequential", "ws", "os", "is", "best-sequential")
+INTERLEAVING = ("tile-interleaved", "interleaved")
 
 
-def key_of(product: str, sizes: Sizes) -> Key:
-    """What one choice is made for: a gradient (dx or dw) of layers of one shape."""
-    return product, tuple(sorted(sizes.items()))
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a run took: cycles, the least that its work needs on the machine, and the cycles booked to each layer."""
+
+    cycles: int
+    bound: int
+    layers: Mapping[str, int]
 
 
-def chosen(choice: dict[Key, Mapping]) -> Schedule:
-    """The schedule that does as chosen."""
+@dataclass(slots=True)
+class Search:
+    """The quickest schedule found so far, and all that was tried, in order."""
 
-    def gradient(product: str, sizes: Sizes, machine: Machine, *, double_buffer: bool) -> Mapping:
-        return choice[key_of(product, sizes)]
+    layers: Mapping[str, Sizes]
+    """The layers with gradients, and the extents of each."""
+    machine: Machine
+    double_buffer: bool
+    measure: Callable[[Schedule], Measured]
+    tried: list[tuple[str, Measured]] = field(default_factory=list)
+    known: dict[tuple[Choice, ...], Measured] = field(default_factory=dict)
+    choices: dict[str, Choice] = field(default_factory=dict)
+    least: Measured | None = None
 
-    best = SCHEDULES["best-sequential"]
-    return Schedule(best.name, gradient, best.interleaves, best.doc)
+    def choices_of(self, schedule: Schedule) -> dict[str, Choice]:
+        """What the schedule does for each layer."""
+        return {name: schedule.choose(name, sizes, self.machine, self.double_buffer) for name, sizes in self.layers.items()}
+
+    def try_out(self, name: str, choices: dict[str, Choice]) -> Measured:
+        """Measure choices, and keep them if nothing was quicker before."""
+        key = tuple(choices.values())
+        if key in self.known:
+            return self.known[key]
+        measured = self.known[key] = self.measure(by_layer(name, choices))
+        self.tried.append((name, measured))
+        if self.least is None or measured.cycles < self.least.cycles:
+            self.least, self.choices = measured, choices
+        return measured
+
+    def start(self, schedules: Sequence[Schedule]) -> None:
+        """Whole schedules, then for each layer the one under which it took the fewest cycles."""
+        starts = []
+        for schedule in schedules:
+            choices = self.choices_of(schedule)
+            starts.append((choices, self.try_out(schedule.name, choices).layers))
+        mixed = {name: min(starts, key=lambda start: start[1].get(name, 0))[0][name] for name in self.layers}
+        self.try_out("each layer's quickest", mixed)
+
+    def improve(self, moves: Callable[[Choice], Iterator[Choice]]) -> None:
+        """Change the choice of all layers of one shape after the other, and keep what is quicker: a local optimum."""
+        shapes = list(dict.fromkeys(tuple(sorted(sizes.items())) for sizes in self.layers.values()))
+        for shape in shapes if len(shapes) <= MOST_SHAPES else ():
+            same = [name for name, sizes in self.layers.items() if tuple(sorted(sizes.items())) == shape]
+            for move in moves(self.choices[same[0]]):
+                if self.least is not None and self.least.cycles == self.least.bound:
+                    return  # nothing can be quicker
+                if any(self.choices[name] != move for name in same):
+                    self.try_out(f"{', '.join(same)}: {move}", self.choices | dict.fromkeys(same, move))
 
 
-def best_sequential(
-    keys: Sequence[Key], machine: Machine, measure: Callable[[Schedule], int], *, double_buffer: bool
-) -> Schedule:
-    """The quickest choice found, never slower than any of the fixed schedules or the estimated best.
+def by_layer(name: str, choices: Mapping[str, Choice]) -> Schedule:
+    """The schedule that does for each layer as chosen."""
+    return Schedule(name, lambda layer, sizes, machine, double_buffer: choices[layer], "")
 
-    Starts from the quickest of those, then tries every other dataflow for one key after the other and keeps what is quicker: each
-    key's choice is made with the others as they are, so the result is a local optimum over the whole program.  A network with more than
-    ``MOST_KEYS`` keys is left at its start: trying each would take hundreds of compilations.
+
+def other_dataflows(choice: Choice) -> Iterator[Choice]:
+    """The same with one gradient under another dataflow, dX and dW apart."""
+    for dx in CANDIDATES["dx"]:
+        yield replace(choice, dx=dx, by="", rows_first=False)
+    for dw in CANDIDATES["dw"]:
+        yield replace(choice, dw=dw, by="", rows_first=False)
+
+
+def best_sequential(search: Search) -> Schedule:
+    """The quickest found without interleaving: no slower than ``sequential``, ``ws``, ``os``, ``is`` and the estimate."""
+    search.start([SCHEDULES[name] for name in SEQUENTIAL])
+    search.improve(other_dataflows)
+    return by_layer("best-sequential", search.choices)
+
+
+def auto(search: Search, *, fused_update: bool) -> Schedule:
+    """The quickest found of all that there is: no slower than any other schedule.
+
+    With the option, updating in the array is a choice for each layer too.
     """
-    starts = [{key: SCHEDULES[name].mapping(key[0], dict(key[1]), machine, double_buffer=double_buffer) for key in keys}
-              for name in (*FIXED, "best-sequential")]  # fmt: skip
-    cycles = [measure(chosen(start)) for start in starts]
-    least = min(cycles)
-    choice = starts[cycles.index(least)]
-    for key in keys if len(keys) <= MOST_KEYS else ():
-        for mapping in CANDIDATES[key[0]]:
-            if mapping != choice[key]:
-                trial = choice | {key: mapping}
-                taken = measure(chosen(trial))
-                if taken < least:
-                    choice, least = trial, taken
-    return chosen(choice)
+    best = best_sequential(search)
+    search.start([best, *(SCHEDULES[name] for name in INTERLEAVING), fixed("interleaved, rows first", replace(BY_BEAT, rows_first=True))])
+
+    def moves(choice: Choice) -> Iterator[Choice]:
+        yield from other_dataflows(choice)
+        for by in ("beat", "tile"):
+            for rows_first in (False, True):
+                yield Choice(INTERLEAVED, INTERLEAVED, by, rows_first)
+        if fused_update:
+            yield replace(choice, fuses=not choice.fuses)
+
+    if fused_update:
+        apart = {name: replace(choice, fuses=False) for name, choice in search.choices.items()}
+        search.start([by_layer("the quickest", search.choices), by_layer("the same, no update in the array", apart)])
+    search.improve(moves)
+    return by_layer("auto", search.choices)

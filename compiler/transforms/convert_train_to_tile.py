@@ -115,13 +115,13 @@ class _Walk:
                 break
         pair.sort(key=lambda p: p.role.data, reverse=True)
         fused = None
-        for products in [pair] if self.builder.schedule.interleaves else [[product] for product in pair]:
+        for products in [pair] if self.builder.choice(op).by else [[product] for product in pair]:
             gathered_ops = gathered(self.builder, products[0])
             if gathered_ops:
                 self.done |= set(gathered_ops)
                 continue
             nest = Nest(self.builder, products)
-            if self.fused_update and not nest.in_blocks and products[-1].role.data == "dw":
+            if self.fused_update and self.builder.choice(op).fuses and not nest.in_blocks and products[-1].role.data == "dw":
                 fused = self.fusable(pair)
             nest.emit(fused if products[-1].role.data == "dw" else None)
         self.done |= set(pair)

@@ -12,7 +12,7 @@ from compiler.dialects.train import shape_of, to_ints
 from compiler.schedule.axes import axes_in, shared
 from compiler.schedule.blocks import WORD, divisor_below, panel_budget
 from compiler.schedule.mapping import INTERLEAVED, Mapping
-from compiler.schedule.schedules import Schedule
+from compiler.schedule.schedules import Choice, Schedule
 from isa.errors import UserError
 from isa.machine import Machine
 
@@ -74,9 +74,13 @@ class TileBuilder:
         """The gradient products of the same layer that read the same dY."""
         return self._products[self._pair_key(op)]
 
+    def choice(self, op: train.ProductOp) -> Choice:
+        """How the schedule has the gradients of the product's layer computed."""
+        return self.schedule.choose(op.layer.data, op.class_sizes, self.machine, self.double_buffer)
+
     def scheduled(self, op: train.ProductOp) -> Mapping:
-        """The dataflow that the schedule gives to a product."""
-        return self.schedule.mapping(op.role.data, op.class_sizes, self.machine, double_buffer=self.double_buffer)
+        """The dataflow that the schedule gives to a product; the forward product is weight-stationary under all of them."""
+        return INTERLEAVED if op.role.data == "fwd" else self.choice(op).mapping(op.role.data)
 
     def mapping(self, op: train.ProductOp) -> Mapping:
         """The dataflow of a product that is computed as it stands.

@@ -10,7 +10,6 @@ from compiler.schedule import blocks
 from compiler.schedule.axes import blocked, macs, parse_axes, shared
 from compiler.schedule.blocks import Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
-from compiler.schedule.schedules import finishes_rows_first
 from compiler.transforms.tile_builder import TileBuilder
 from isa.errors import UserError
 
@@ -23,7 +22,8 @@ class Nest:
         self.sizes, self.classes = products[0].sizes, products[0].classes
         self.layer = products[0].layer.data
         self.product = "+".join(op.role.data for op in products)
-        self.by = builder.schedule.interleaves if len(products) > 1 else ""
+        self.by = builder.choice(products[0]).by if len(products) > 1 else ""
+        self.rows_first = len(products) > 1 and builder.choice(products[0]).rows_first
         self.fused: train.UpdateOp | None = None
         self.rows, self.cols = self.lane(self.mapping.rows), self.lane(self.mapping.cols)
         self.tile = {self.rows: builder.machine.rows, self.cols: builder.machine.cols}
@@ -77,7 +77,7 @@ class Nest:
         panels = [t for t in self.streamed_from_dram() if t.result] or self.streamed_from_dram()
         if panels:
             first = [axis for axis in (self.rows, self.cols) if axis in panels[0].axes][:1]
-        elif self.by == "tile" and finishes_rows_first(self.products[0].class_sizes):
+        elif self.rows_first:
             first = [self.rows]
         else:
             summed = [SUMMED[op.role.data] for op in self.products if self.mapping.beat(op.role.data) != "dw"]

@@ -97,17 +97,19 @@ def test_interleaved_gradients_share_the_tile_and_the_stream() -> None:
 )
 def test_schedules_hold_what_their_names_say(name: str, dx: str | None, dw: str | None, interleaves: str) -> None:
     schedule = SCHEDULES[name]
-    mappings = {p: schedule.mapping(p, SIZES, Machine(), double_buffer=True) for p in ("fwd", "dx", "dw")}
-    assert mappings["dx"].stationary("dx") == dx
-    assert mappings["dw"].stationary("dw") == dw
-    assert mappings["fwd"].stationary("fwd") == "W"
-    assert schedule.interleaves == interleaves
+    choice = schedule.choose("fc", SIZES, Machine(), True)
+    assert choice.dx.stationary("dx") == dx
+    assert choice.dw.stationary("dw") == dw
+    assert choice.by == interleaves
     assert schedule.name == name
 
 
 @pytest.mark.parametrize(
     ("b", "k", "n", "rows_first"),
-    [(100, 300, 200, False), (100, 401, 200, False), (400, 100, 100, True), (100, 100, 400, True), (100, 400, 400, True), (99, 25, 30, False)],
+    [
+        (100, 300, 200, False), (100, 401, 200, False), (400, 100, 100, True), (100, 100, 400, True), (100, 400, 400, True),
+        (99, 25, 30, False),
+    ],
 )
 def test_order_rule_of_tile_interleaving(b: int, k: int, n: int, rows_first: bool) -> None:
     """By hand: no order of its own within a factor of 4, dW-major where K is the largest, else dX-major."""
@@ -116,14 +118,14 @@ def test_order_rule_of_tile_interleaving(b: int, k: int, n: int, rows_first: boo
 
 @pytest.mark.parametrize("product", ["dx", "dw"])
 def test_candidates_are_the_fixed_schedules_dataflows(product: str) -> None:
-    fixed = {SCHEDULES[name].mapping(product, SIZES, Machine(), double_buffer=True) for name in ("sequential", "ws", "os", "is")}
+    fixed = {SCHEDULES[name].choose("fc", SIZES, Machine(), True).mapping(product) for name in ("sequential", "ws", "os", "is")}
     assert set(CANDIDATES[product]) == fixed
-    assert SCHEDULES["best-sequential"].mapping(product, SIZES, Machine(), double_buffer=False) in fixed
+    assert SCHEDULES["best-sequential"].choose("fc", SIZES, Machine(), False).mapping(product) in fixed
 
 
 def test_the_estimate_prefers_the_dataflow_with_fewer_folds() -> None:
     """128 x 784 x 256 on 32 x 32 without overlap, as SCALE-Sim counts it: dX is quickest input-stationary, dW weight-stationary."""
     sizes = {"b": 128, "k": 784, "n": 256}
     best = SCHEDULES["best-sequential"]
-    assert best.mapping("dx", sizes, Machine(), double_buffer=False).stationary("dx") == "dY"
-    assert best.mapping("dw", sizes, Machine(), double_buffer=False).stationary("dw") is not None
+    assert best.choose("fc", sizes, Machine(), False).mapping("dx").stationary("dx") == "dY"
+    assert best.choose("fc", sizes, Machine(), False).mapping("dw").stationary("dw") is not None
