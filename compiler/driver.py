@@ -28,6 +28,7 @@ from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
 from compiler.transforms.fuse_blocks import FuseBlocks
 from compiler.transforms.spill import Spill
+from compiler.transforms.widen_groups import WidenGroups, widen
 from isa.disasm import machine_text
 from isa.errors import UserError
 from isa.files import write
@@ -115,10 +116,13 @@ def lower_to_systolic(
     """
     times = times or PassTimes()
     placing = (FuseBlocks(), Spill(), AllocateMemory())
+    with times.measure(WidenGroups.name):
+        train_level = step.module.clone()
+        widen(train_level, machine)
 
     def placed(limit: int) -> ModuleOp:
         with times.measure(ConvertTrainToTile.name):
-            module = step.module.clone()
+            module = train_level.clone()
             convert_train_to_tile.lower(
                 module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update, dram_above=limit
             )  # fmt: skip
@@ -129,9 +133,10 @@ def lower_to_systolic(
 
     module, limit = _first_that_fits(placed, [-1, *(machine.scratchpad.bytes >> shift for shift in (2, 3, 4, 5, 6)), 0])
     name = schedule if isinstance(schedule, str) else schedule.name
-    to_tile = ConvertTrainToTile(name, str(_dump_machine(step, machine)), double_buffer, fused_update, limit)
+    machine_file = str(_dump_machine(step, machine))
+    to_tile = (WidenGroups(machine_file), ConvertTrainToTile(name, machine_file, double_buffer, fused_update, limit))
     note = "; dataflows are measured, where the pass alone estimates" if isinstance(schedule, Schedule) else ""
-    _verify_and_dump(step, module, 2, "tile", [to_tile, *placing], times, note)
+    _verify_and_dump(step, module, 2, "tile", [*to_tile, *placing], times, note)
     to_systolic = ConvertTileToSystolic()
     with times.measure(to_systolic.name):
         to_systolic.apply(Context(), module)

@@ -25,6 +25,7 @@ _PASSES = {
     "pack-taps": "compiler.transforms.pack_taps:PackTaps",
     "differentiate": "compiler.transforms.differentiate:Differentiate",
     "add-optimizer": "compiler.transforms.add_optimizer:AddOptimizer",
+    "widen-groups": "compiler.transforms.widen_groups:WidenGroups",
     "convert-train-to-tile": "compiler.transforms.convert_train_to_tile:ConvertTrainToTile",
     "fuse-blocks": "compiler.transforms.fuse_blocks:FuseBlocks",
     "spill": "compiler.transforms.spill:Spill",

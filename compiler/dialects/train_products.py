@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, TensorType
+from xdsl.dialects.builtin import I64, ArrayAttr, IntegerAttr, StringAttr, TensorType, i64
 from xdsl.ir import SSAValue
-from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def, var_operand_def
+from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, traits_def, var_operand_def
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
@@ -26,15 +26,20 @@ class ProductOp(TrainOp):
 
     name = "train.product"
     axes = prop_def(StringAttr)
+    work = opt_prop_def(IntegerAttr[I64])
+    """MACs of the graph's product, where zeros among the operands make more of them than that."""
     lhs = operand_def(Tensor)
     rhs = operand_def(Tensor)
     result = result_def(Tensor)
     traits = traits_def(Pure())
     assembly_format = (
-        "$axes `(` $lhs `,` $rhs `)` `layer` $layer `role` $role attr-dict `:` `(` type($lhs) `,` type($rhs) `)` `->` type($result)"
+        "$axes `(` $lhs `,` $rhs `)` (`work` $work^)? `layer` $layer `role` $role attr-dict `:` "
+        "`(` type($lhs) `,` type($rhs) `)` `->` type($result)"
     )
 
-    def __init__(self, axes: str, lhs: SSAValue, rhs: SSAValue, layer: str, role: str, shape: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, axes: str, lhs: SSAValue, rhs: SSAValue, layer: str, role: str, shape: Sequence[int] | None = None, work: int | None = None
+    ) -> None:
         """``shape`` of the result has to be given where a dimension of it is an expression of several axes."""
         names = axes.replace("->", ",").split(",")
         if shape is None:
@@ -42,9 +47,17 @@ class ProductOp(TrainOp):
             shape = [sizes[terms[0][0]] for terms in parse_axes(names[2])]
         super().__init__(
             operands=[lhs, rhs],
-            properties={"axes": StringAttr(axes), "layer": StringAttr(layer), "role": StringAttr(role)},
+            properties={
+                "axes": StringAttr(axes), "work": None if work is None else IntegerAttr(work, i64),
+                "layer": StringAttr(layer), "role": StringAttr(role),
+            },
             result_types=[TensorType(element_of(lhs), shape)],
-        )
+        )  # fmt: skip
+
+    @property
+    def macs(self) -> int:
+        """MACs of the graph's product."""
+        return prod(self.sizes.values()) if self.work is None else self.work.value.data
 
     @property
     def sizes(self) -> dict[str, int]:

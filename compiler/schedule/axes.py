@@ -13,7 +13,6 @@ taps of a convolution), n (W and Y: output channels, and the taps of a transpose
 
 import re
 from collections.abc import Mapping, Sequence
-from math import prod
 
 Expression = tuple[tuple[str, int], ...]
 """(axis, coefficient) terms of one dimension."""
@@ -129,7 +128,3 @@ def blocked(text: str, blocks: Mapping[str, int]) -> str:
         dimensions.append(tuple(split))
     return format_axes(dimensions)
 
-
-def macs(sizes: Mapping[str, int]) -> int:
-    """Multiply-accumulates of one product over these axes."""
-    return prod(sizes.values())

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from itertools import product as combinations
 from math import prod
 
+from xdsl.dialects.builtin import IntegerAttr, i64
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
@@ -53,6 +54,7 @@ class _Gather:
         each = list(combinations(*self.phases))
         self.empty = [phases for phases in each if not all(phase.taps for phase in phases)]
         self.nests = [(phases, self.nest(phases)) for phases in each if all(phase.taps for phase in phases)]
+        self.share_work()
 
     def part(self) -> tuple[train.TrainOp, Sequence[int]]:
         """What makes the part of dX that is wanted, and where it begins: a slice of the pixels if that is all that reads dX."""
@@ -100,6 +102,15 @@ class _Gather:
         axes = gathered_axes(of_dy, of_w, of_dx, self.slides, phases)
         product = train.ProductOp(axes, met.result, backwards.result, self.layer, self.role, self.region(phases)[1])
         return _PhaseNest(self.builder, product, self.mapping, self.in_dram)
+
+    def share_work(self) -> None:
+        """Divide the graph's MACs among the phases: with the zeros around dY they do more."""
+        products = [nest.products[0] for _, nest in self.nests]
+        total = sum(product.macs for product in products)
+        shares = [self.op.macs * product.macs // total for product in products]
+        shares[0] += self.op.macs - sum(shares)
+        for product, share in zip(products, shares, strict=True):
+            product.work = None if share == product.macs else IntegerAttr(share, i64)
 
     def region(self, phases: Sequence[Phase]) -> tuple[list[int], list[int], list[int]]:
         """Starts, sizes and steps of the words of dX that a phase computes."""

@@ -7,7 +7,7 @@ from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
 from compiler.schedule import blocks
-from compiler.schedule.axes import blocked, macs, parse_axes, shared
+from compiler.schedule.axes import blocked, parse_axes, shared
 from compiler.schedule.blocks import Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.transforms.tile_builder import TileBuilder
@@ -166,7 +166,7 @@ class Nest:
         drain = self.drain()
         if drain is not None:
             tile_ops.append(drain)
-        total = macs(self.sizes) * len(self.products)
+        total = sum(op.macs for op in self.products)
         return tile.NestOp(self.rows, self.cols, "".join(self.time), self.layer, self.product, total, self.loops(tile_ops))
 
     def value(self, op: train.ProductOp, name: str) -> SSAValue:

@@ -16,6 +16,7 @@ from compiler.transforms.allocate_memory import AllocateMemory
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.fuse_blocks import FuseBlocks
 from compiler.transforms.spill import Spill
+from compiler.transforms.widen_groups import widen
 from emulator import Emulator
 from isa.check import check
 from isa.machine import Array, Machine, Scratchpad
@@ -55,6 +56,7 @@ SETTINGS = st.builds(
 def tiles(module: ModuleOp, setting: Setting) -> ModuleOp:
     """The tile level of a training step, which stays as it is; raises UserError where no part of a tensor fits."""
     module = module.clone()
+    widen(module, setting.machine)
     convert_train_to_tile.lower(
         module, setting.machine, setting.schedule, double_buffer=setting.double_buffer, fused_update=setting.fused_update,
         dram_above=setting.dram_above,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.schedule.axes import Expression, axes_in, blocked, classes_of, format_axes, macs, parse_axes, shared, sizes_of, strides_of
+from compiler.schedule.axes import Expression, axes_in, blocked, classes_of, format_axes, parse_axes, shared, sizes_of, strides_of
 
 CONV = "b(8g+k)(2y+r)(x+3s)"
 
@@ -112,7 +112,6 @@ def test_axes_that_share_a_dimension(text: str, axis: str, together: bool) -> No
 )  # fmt: skip
 def test_extents(stored: list[tuple[str, tuple[int, ...]]], sizes: dict[str, int]) -> None:
     assert sizes_of(stored) == sizes
-    assert macs(sizes) == np.prod(list(sizes.values()))
 
 
 @pytest.mark.parametrize(
