@@ -66,7 +66,7 @@ class _Widen(RewritePattern):
             return
         if op.rhs not in self.widened:
             made = _spread(op.rhs, together, layer, role)
-            rewriter.insert_op(made)
+            rewriter.insert(made)
             self.widened[op.rhs] = made[-1].results[0]
         rewriter.replace(op, ProductOp(axes, op.lhs, self.widened[op.rhs], layer, role, shape_of(op.result), op.macs))
 
