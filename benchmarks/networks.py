@@ -2,7 +2,7 @@
 
     python benchmarks/networks.py --machine programs/machines/128x128.toml --batch 1 -o docs/networks-128x128-batch1.json
 
-Weights are drawn (the models' are constant fills), there is no optimizer, values are not computed: no figure depends on any.  Rows that
+Weights are drawn (the models' are constant fills), there is no optimizer, values are not computed: no figure depends on any.  Networks that
 are in the file already are kept, so an interrupted run goes on.  ``--table FILE…`` prints files as Markdown.
 """
 
@@ -14,54 +14,60 @@ from typing import Any
 import click
 import onnx.backend.test
 
-from compiler.driver import lower, training_step
-from emulator import timing
+from compiler.driver import training_step
+from compiler.schedule.schedules import Schedule
+from compiler.schedule.search import auto, best_sequential
+from emulator.report import Report
+from gradweave.scheduling import search_for
 from isa.files import write
 from isa.machine import load_machine
 
 NETWORKS = (
-    "squeezenet", "shufflenet", "inception_v1", "resnet50", "bvlc_alexnet", "zfnet512", "inception_v2", "densenet121", "vgg19",
+    "squeezenet", "shufflenet", "inception_v1", "resnet50", "bvlc_alexnet", "zfnet512", "inception_v2", "vgg19", "densenet121",
 )  # fmt: skip
-SCHEDULES = ("sequential", "ws", "os", "is", "interleaved")
-BASELINES = SCHEDULES[:-1]
+BASELINES = ("sequential", "ws", "os", "is", "best-sequential", "tile-interleaved")
+SCHEDULES = (*BASELINES, "interleaved", "auto")
+KEPT = ("cycles", "bound_cycles", "macs", "utilization", "dram_bytes", "scratchpad_reads", "scratchpad_writes", "energy_pj")
 FOLDER = Path(onnx.backend.test.__file__).parent / "data" / "light"
 
 
-def measure(network: str, machine_file: str, batch: int, schedules: list[str]) -> list[dict[str, Any]]:
-    """One row for each schedule."""
-    machine = load_machine(machine_file)
+def measure(network: str, machine_file: str, batch: int) -> list[dict[str, Any]]:
+    """One row for each schedule, all from one search."""
     step = training_step(FOLDER / f"light_{network}.onnx", batch=batch, init="he")
-    rows = []
-    for schedule in schedules:
-        start = time.perf_counter()
-        program = lower(step, machine, schedule=schedule)
-        compiled = time.perf_counter()
-        figures = timing(program).to_dict()
-        kept = ("cycles", "bound_cycles", "macs", "utilization", "dram_bytes", "scratchpad_reads", "scratchpad_writes", "energy_pj")
-        seconds = {"compile_s": round(compiled - start, 1), "timing_s": round(time.perf_counter() - compiled, 1)}
-        rows.append({"network": network, "batch": batch, "schedule": schedule, **{k: figures[k] for k in kept}, **seconds})
-        click.echo(f"{network} batch {batch} {schedule}: {figures['cycles']:,} cycles, {seconds}", err=True)
-    return rows
+    runs: dict[str, dict[str, Any]] = {}
+    start = time.perf_counter()
+
+    def watch(schedule: Schedule, report: Report) -> None:
+        click.echo(f"{network} batch {batch} {schedule.name}: {report.cycles:,} cycles, {time.perf_counter() - start:.0f} s", err=True)
+        figures = report.to_dict()
+        runs[schedule.name] = {key: figures[key] for key in KEPT}
+
+    search = search_for(step, load_machine(machine_file), watch=watch)
+    best_sequential(search)
+    runs["best-sequential"] = min(runs.values(), key=lambda run: run["cycles"])
+    auto(search, fused_update=False)
+    runs["auto"] = min(runs.values(), key=lambda run: run["cycles"])
+    return [{"network": network, "batch": batch, "schedule": name, **runs[name]} for name in SCHEDULES if name in runs]
 
 
 def table(files: list[str]) -> str:
     """Ratios of each baseline to interleaved, as Markdown."""
-    lines = [
-        "| network | batch | interleaved, cycles | " + " | ".join(f"{name} ÷ interleaved" for name in BASELINES) + " | scratchpad words, "
-        "sequential ÷ interleaved | DRAM bytes, sequential ÷ interleaved |",
-        "|---|---|---|" + "---|" * (len(BASELINES) + 2),
-    ]
+    heads = [
+        "network", "batch", "interleaved, cycles", *(f"{name} ÷ interleaved" for name in BASELINES), "interleaved ÷ auto",
+        "scratchpad words, sequential ÷ interleaved", "DRAM bytes, sequential ÷ interleaved",
+    ]  # fmt: skip
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)]]
     for file in files:
         rows = json.loads(Path(file).read_text(encoding="utf-8"))
         for network in dict.fromkeys(row["network"] for row in rows):
             by = {row["schedule"]: row for row in rows if row["network"] == network}
             ours = by["interleaved"]
-            ratios = [f"{by[name]['cycles'] / ours['cycles']:.2f}" if name in by else "" for name in BASELINES]
+            ratios = [f"{by[name]['cycles'] / ours['cycles']:.2f}" if name in by else "does not fit" for name in BASELINES]
             words = [row["scratchpad_reads"] + row["scratchpad_writes"] for row in (by["sequential"], ours)]
             dram = by["sequential"]["dram_bytes"] / ours["dram_bytes"]
-            figures = [f"{ours['cycles']:,}", *ratios, f"{words[0] / words[1]:.2f}", f"{dram:.2f}"]
-            lines.append(f"| {network} | {ours['batch']} | " + " | ".join(figures) + " |")
-    return "\n".join(lines)
+            figures = [*ratios, f"{ours['cycles'] / by['auto']['cycles']:.2f}", f"{words[0] / words[1]:.2f}", f"{dram:.2f}"]
+            lines.append([network, str(ours["batch"]), f"{ours['cycles']:,}", *figures])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 @click.command()
@@ -77,8 +83,9 @@ def main(machine: str, batch: int, networks: tuple[str, ...], output: str | None
         return
     rows: list[dict[str, Any]] = json.loads(Path(output).read_text(encoding="utf-8")) if output and Path(output).exists() else []
     for network in networks or NETWORKS:
-        done = {row["schedule"] for row in rows if row["network"] == network}
-        rows += measure(network, machine, batch, [s for s in SCHEDULES if s not in done])
+        if any(row["network"] == network for row in rows):
+            continue
+        rows += measure(network, machine, batch)
         if output:
             write(Path(output), json.dumps(rows, indent=1) + "\n")
     if not output:

@@ -1,5 +1,6 @@
 """``best-sequential`` and ``auto`` by the machine's own timing: the search is the compiler's, the stopwatch is the emulator."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from compiler.dialects.train import ProductOp
@@ -8,18 +9,28 @@ from compiler.pass_times import PassTimes
 from compiler.schedule.schedules import SCHEDULES, Schedule
 from compiler.schedule.search import Measured, Search, auto, best_sequential
 from emulator import timing
+from emulator.report import Report
 from isa.machine import Machine
 
 SEARCHED = ("best-sequential", "auto")
 
 
-def search_for(step: TrainingStep, machine: Machine, *, double_buffer: bool = True, fused_update: bool = False) -> Search:
-    """A search over the layers of a training step, nothing tried yet."""
+def search_for(
+    step: TrainingStep,
+    machine: Machine,
+    *,
+    double_buffer: bool = True,
+    fused_update: bool = False,
+    watch: Callable[[Schedule, Report], None] | None = None,
+) -> Search:
+    """A search over the layers of a training step, nothing tried yet; ``watch`` is told of all that is."""
     quiet = replace(step, dump_ir=None)
     products = [op for op in step.module.walk() if isinstance(op, ProductOp) and op.role.data != "fwd"]
 
     def measure(trial: Schedule) -> Measured:
         report = timing(lower(quiet, machine, schedule=trial, double_buffer=double_buffer, fused_update=fused_update))
+        if watch is not None:
+            watch(trial, report)
         return Measured(report.whole.cycles, report.whole.bound_cycles, {layer.name: layer.tally.cycles for layer in report.layers})
 
     return Search({op.layer.data: op.class_sizes for op in products}, machine, double_buffer, measure)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from compiler.schedule.mapping import INTERLEAVED
 from compiler.schedule.schedules import BY_BEAT, CANDIDATES, SCHEDULES, Choice, Schedule, Sizes, fixed
+from isa.errors import UserError
 from isa.machine import Machine
 
 MOST_SHAPES = 8
 """Networks with more shapes of layers are not searched shape by shape: it would take hundreds of compilations."""
+FOREVER = 1 << 62
 SEQUENTIAL = ("sequential", "ws", "os", "is", "best-sequential")
 INTERLEAVING = ("tile-interleaved", "interleaved")
 
@@ -38,30 +40,42 @@ class Search:
     known: dict[tuple[Choice, ...], Measured] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
     least: Measured | None = None
+    failure: UserError | None = None
+    """Why something that was tried does not fit the machine."""
 
     def choices_of(self, schedule: Schedule) -> dict[str, Choice]:
         """What the schedule does for each layer."""
         return {name: schedule.choose(name, sizes, self.machine, self.double_buffer) for name, sizes in self.layers.items()}
 
     def try_out(self, name: str, choices: dict[str, Choice]) -> Measured:
-        """Measure choices, and keep them if nothing was quicker before."""
+        """Measure choices, and keep them if nothing was quicker before; what the machine is too small for takes forever."""
         key = tuple(choices.values())
         if key in self.known:
             return self.known[key]
-        measured = self.known[key] = self.measure(by_layer(name, choices))
+        try:
+            measured = self.measure(by_layer(name, choices))
+        except UserError as error:
+            measured, self.failure = Measured(FOREVER, 0, dict.fromkeys(self.layers, FOREVER)), error
+        self.known[key] = measured
         self.tried.append((name, measured))
-        if self.least is None or measured.cycles < self.least.cycles:
+        if measured.cycles < (self.least.cycles if self.least else FOREVER):
             self.least, self.choices = measured, choices
         return measured
 
     def start(self, schedules: Sequence[Schedule]) -> None:
-        """Whole schedules, then for each layer the one under which it took the fewest cycles."""
+        """Whole schedules, then for each layer the one under which it took the fewest cycles.
+
+        Raises:
+            UserError: the machine is too small for all of them.
+        """
         starts = []
         for schedule in schedules:
             choices = self.choices_of(schedule)
             starts.append((choices, self.try_out(schedule.name, choices).layers))
         mixed = {name: min(starts, key=lambda start: start[1].get(name, 0))[0][name] for name in self.layers}
         self.try_out("each layer's quickest", mixed)
+        if self.least is None and self.failure is not None:
+            raise self.failure
 
     def improve(self, moves: Callable[[Choice], Iterator[Choice]]) -> None:
         """Change the choice of all layers of one shape after the other, and keep what is quicker: a local optimum."""

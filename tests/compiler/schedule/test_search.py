@@ -12,6 +12,7 @@ from compiler.schedule.schedules import CANDIDATES, SCHEDULES, Choice, Schedule
 from compiler.schedule.search import MOST_SHAPES, Measured, Search, auto, best_sequential, by_layer
 from emulator import cycles
 from gradweave.scheduling import resolve
+from isa.errors import UserError
 from isa.machine import Array, Machine
 
 FIXED = ("sequential", "ws", "os", "is", "best-sequential")
@@ -113,3 +114,20 @@ def test_choice_without_updates_in_the_array_has_none() -> None:
     for number, program in programs.items():
         updates = [i for queue in program.queues.values() for i in queue if i.op == "upd"]
         assert len(updates) == number
+
+
+def test_what_does_not_fit_is_not_chosen() -> None:
+    """Only what holds X or W for the first layer fits: the others are passed over; where nothing fits, the machine is too small."""
+
+    def measure(schedule: Schedule) -> Measured:
+        if choices(schedule)[0].dw not in (CANDIDATES["dw"][2], SCHEDULES["ws"].choose("", {}, Machine(), True).dw):
+            raise UserError("machine", "too small")
+        return Measured(10, 0, dict.fromkeys(LAYERS, 3))
+
+    assert measure(best_sequential(Search(LAYERS, Machine(), True, measure))).cycles == 10
+
+    def never(schedule: Schedule) -> Measured:
+        raise UserError("machine", "too small")
+
+    with pytest.raises(UserError, match="too small"):
+        best_sequential(Search(LAYERS, Machine(), True, never))
