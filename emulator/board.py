@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emulator.channel import Channel
 from emulator.counters import Counters
 from emulator.grid import Grid
 from emulator.memory import Memory
@@ -28,6 +29,7 @@ class Board:
         """(cycle, place, words): what becomes visible when its instruction finishes."""
         self.horizon = 0
         """By this cycle, all that is known to be under way is done."""
+        self.channel = Channel(program.machine.dram)
         self.channel_free = 0
         self.loads = self.swaps = self.takes = self.drains = 0
         self.last_load = self.last_swap = self.last_take = self.last_drain = -1

@@ -26,11 +26,6 @@ def results_of(dst: Stream, counters: Sequence[int]) -> int:
     return math.prod(max(0, dim.extent(counters)) for axis, dim in enumerate(dst.dims) if axis not in reduced)
 
 
-def transfer_cycles(machine: Machine, nbytes: int) -> int:
-    """Cycles for which a transfer holds the DRAM channel."""
-    return max(1, math.ceil(nbytes / machine.dram.bytes_per_cycle))
-
-
 def vector_cycles(machine: Machine, words: int) -> int:
     """Cycles for which an instruction holds the vector unit."""
     return max(1, machine.vector.latency + -(-words // machine.vector.lanes))

@@ -6,7 +6,7 @@ Nothing here computes when that will be; the conditions are looked at anew in ev
 import numpy as np
 
 from emulator.board import Board
-from emulator.costs import results_of, transfer_cycles, vector_cycles, words_of
+from emulator.costs import results_of, vector_cycles, words_of
 from emulator.counters import READ, WRITE, Slice
 from emulator.grid import FIELDS, F, Mode, Op
 from emulator.memory import convert
@@ -108,12 +108,11 @@ class DmaQueue(QueueMachine):
     def _issue(self, instruction: Instruction) -> None:
         board, counters = self.board, self.board.counters
         dst, src = instruction["dst"], instruction["src"]
-        words = words_of(src, self.counters)
-        nbytes = words * src.dtype.size
         loads = instruction.op == "ld"
+        words = words_of(src, self.counters)
+        cycles, nbytes = board.channel.transfer(src if loads else dst, self.counters)
         counters.dram[self.provenance, READ if loads else WRITE] += nbytes
         counters.access(self.provenance, WRITE if loads else READ, dst if loads else src, self.queue, words)
-        cycles = transfer_cycles(board.machine, nbytes)
         finish = board.now + cycles + board.machine.dram.latency
         board.channel_free = board.now + cycles
         copied = convert(board.memories[src.space].view(src, self.counters), dst.dtype).copy()

@@ -3,7 +3,8 @@
 from collections import deque
 
 from emulator.beats import ArrayValues
-from emulator.costs import results_of, transfer_cycles, vector_cycles, words_of
+from emulator.channel import Channel
+from emulator.costs import results_of, vector_cycles, words_of
 from emulator.counters import READ, WRITE, Counters
 from emulator.memory import Memory, convert
 from emulator.nest import Nest, nest_at
@@ -47,6 +48,7 @@ class Shared:
         self.tokens = [deque([0] * semaphore.initial) for semaphore in program.semaphores]
         self.signals = 0
         """Signals given so far."""
+        self.channel = Channel(program.machine.dram)
         self.channel_free = 0
         self.array = ArrayValues(program.machine, self.memories[Space.spad])
         self.values = values
@@ -138,13 +140,12 @@ class Dma(Unit):
     def _execute(self, instruction: Instruction) -> None:
         shared, machine, counters = self.shared, self.shared.machine, self.shared.counters
         dst, src = instruction["dst"], instruction["src"]
-        words = words_of(src, self.counters)
-        nbytes = words * src.dtype.size
         loads = instruction.op == "ld"
+        words = words_of(src, self.counters)
+        cycles, nbytes = shared.channel.transfer(src if loads else dst, self.counters)
         counters.dram[self.provenance, READ if loads else WRITE] += nbytes
         counters.access(self.provenance, WRITE if loads else READ, dst if loads else src, self.queue, words)
         self._stall(shared.dram_channel, self.start(), self.provenance)
-        cycles = transfer_cycles(machine, nbytes)
         shared.channel_free = self.time + cycles
         if shared.values:
             values = shared.memories[src.space].view(src, self.counters)

@@ -154,7 +154,8 @@ _ROWS = [
         _stream("dst", "where to", reads=False, writes=True),
         _stream("src", "where from", Space.dram),
     ), "Copy a block from DRAM to the scratchpad. The shapes and types agree. Holds the DRAM channel for "
-       "⌈bytes / bytes_per_cycle⌉ cycles and finishes `latency` cycles after that."),
+       "⌈bytes / bytes_per_cycle⌉ cycles, where the bytes are those of all bursts touched, and for the cycles of each row that has to "
+       "be opened; finishes `latency` cycles after that."),
     Spec("st", 0x11, (Queue.dma_out,), (
         _stream("dst", "where to", Space.dram, reads=False, writes=True),
         _stream("src", "where from"),

@@ -38,6 +38,12 @@ class Dram(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     bytes_per_cycle: Annotated[float, msgspec.Meta(ge=1e-3, le=1e9)] = 32.0
     latency: Natural = 100
     """Cycles from the request to the first byte; successive transfers overlap theirs."""
+    burst_bytes: Positive = 1
+    """The channel moves whole bursts, aligned to their size: a run of neighbouring words costs all that it touches."""
+    row_bytes: Natural = 0
+    """Bytes of a row; one is open at a time. 0: rows cost nothing."""
+    row_miss_cycles: Natural = 0
+    """Cycles to open another row."""
 
 
 class Vector(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

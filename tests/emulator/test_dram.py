@@ -100,3 +100,55 @@ def test_types_change_on_the_way(engine: Any) -> None:
     value = np.full(16, 1 + 2**-8 + 2**-9, np.float32)  # bf16 has 8 bits: rounds up to 1 + 2⁻⁷
     result = run(engine, {Queue.dma_in: [there, signal(0)], Queue.dma_out: [wait(0), back]}, value)
     np.testing.assert_array_equal(result.outputs["out"], np.full(16, 1 + 2**-7))
+
+
+def rows_of_words(op: str, address: int, rows: int, words: int, pitch: int) -> Instruction:
+    near = Stream(Space.spad, DType.f32, 0, (Dim(rows, 4 * words), Dim(words, 4)))
+    far = Stream(Space.dram, DType.f32, address, (Dim(rows, pitch), Dim(words, 4)))
+    return make(op, dst=near, src=far, provenance=0) if op == "ld" else make(op, dst=far, src=near, provenance=0)
+
+
+def transfers(dram: Dram, engine: Any, code: dict[Queue, list[Instruction]]) -> dict[str, Any]:
+    queues = {queue: code.get(queue, []) for queue in Queue}
+    program = Program("rows", Machine(dram=dram), queues, provenance=[Provenance("a", "vector", 0)], dram_bytes=1024)
+    return Emulator(program, engine).run({}).report.to_dict()
+
+
+@ENGINES
+@pytest.mark.parametrize("op", ["ld", "st"])
+@pytest.mark.parametrize(
+    ("address", "rows", "words", "pitch", "moved"),
+    [
+        (0, 1, 16, 64, 64),  # two bursts of 32 bytes
+        (16, 1, 16, 64, 96),  # the same bytes across three
+        (0, 4, 2, 64, 128),  # four runs of 8 bytes, a burst each
+        (28, 4, 2, 64, 256),  # each across the end of one
+        (0, 4, 2, 8, 32),  # rows side by side are one run
+        (0, 1, 1, 4, 32),
+    ],
+)
+def test_whole_bursts_move(engine: Any, op: str, address: int, rows: int, words: int, pitch: int, moved: int) -> None:
+    queue = Queue.dma_in if op == "ld" else Queue.dma_out
+    found = transfers(
+        Dram(bytes_per_cycle=4.0, latency=5, burst_bytes=32), engine, {queue: [rows_of_words(op, address, rows, words, pitch)]}
+    )
+    assert (found["cycles"], found["dram_bytes"]) == (moved // 4 + 5, moved)
+    words_moved = found["scratchpad_writes"] if op == "ld" else found["scratchpad_reads"]
+    assert words_moved == rows * words, "the scratchpad sees the words alone"
+
+
+@ENGINES
+def test_rows_are_opened_once_in_a_row(engine: Any) -> None:
+    """Rows of 64 bytes, 10 cycles each. Both queues share the one that is open."""
+    dram = Dram(bytes_per_cycle=4.0, latency=0, row_bytes=64, row_miss_cycles=10)
+    one = rows_of_words("ld", 0, 1, 16, 0)
+    assert transfers(dram, engine, {Queue.dma_in: [one]})["cycles"] == 16 + 10
+    assert transfers(dram, engine, {Queue.dma_in: [one, one]})["cycles"] == 32 + 10
+    assert transfers(dram, engine, {Queue.dma_in: [rows_of_words("ld", 32, 1, 16, 0)]})["cycles"] == 16 + 20
+    assert transfers(dram, engine, {Queue.dma_in: [rows_of_words("ld", 0, 4, 1, 128)]})["cycles"] == 4 + 40
+    assert transfers(dram, engine, {Queue.dma_in: [rows_of_words("ld", 0, 4, 1, 16)]})["cycles"] == 4 + 10
+    # Both could go on in cycle 0: the ld is first (row 0); the st finds row 0 open, the ld behind it too.
+    both = {Queue.dma_in: [one, one], Queue.dma_out: [rows_of_words("st", 0, 1, 8, 0)]}
+    assert transfers(dram, engine, both)["cycles"] == 32 + 8 + 10
+    apart = {Queue.dma_in: [one], Queue.dma_out: [rows_of_words("st", 512, 1, 8, 0)]}
+    assert transfers(dram, engine, apart)["cycles"] == 16 + 8 + 20

@@ -47,12 +47,14 @@ class Plan:
     storage: DType = DType.f32
     bytes_per_cycle: float = 8.0
     latency: int = 10
+    burst_bytes: int = 1
+    row_bytes: int = 0
 
     @property
     def machine(self) -> Machine:
         return Machine(
             array=Array(rows=self.rows, cols=self.cols, operand=self.operand),  # type: ignore[arg-type]
-            dram=Dram(bytes_per_cycle=self.bytes_per_cycle, latency=self.latency),
+            dram=Dram(self.bytes_per_cycle, self.latency, self.burst_bytes, self.row_bytes, row_miss_cycles=7),
             vector=Vector(lanes=3, latency=2),
         )
 
