@@ -58,5 +58,9 @@ def test_training_step(name: str, machine: str, tell: Callable[[str], None]) -> 
     figures = timing(program).to_dict()
     seconds = f"compiled in {compiled - start:.0f} s, timed in {time.perf_counter() - compiled:.0f} s"
     tell(f"{name} on {machine}: {figures['cycles']:,} cycles, {figures['utilization']:.1%} of the array, {seconds}")
-    assert figures["macs"] == graph_macs(model)
+    assert sum(entry.macs for entry in program.provenance) == graph_macs(model)
+    if name == "shufflenet":  # groups of its depthwise convolutions share the array with zeros between them
+        assert figures["macs"] > graph_macs(model)
+    else:
+        assert figures["macs"] == graph_macs(model)
     assert figures["cycles"] >= figures["bound_cycles"]
