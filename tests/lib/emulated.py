@@ -8,6 +8,7 @@ from random_networks import Options
 
 from compiler.driver import lower, training_step
 from emulator import Emulator
+from emulator.report import Report
 from isa.asm import assemble, disassemble
 from isa.binary import read_program, write_program
 from isa.check import check
@@ -31,9 +32,24 @@ def compiled(model: onnx.ModelProto, options: Options, machine: Machine | None =
     return program
 
 
+def conserved(program: Program, report: Report) -> None:
+    """No run does less than its work: the graph's MACs, each input and weight from DRAM once, each output to it, at the machine's rates."""
+    least = sum(entry.macs for entry in program.provenance), sum(entry.dram_bytes for entry in program.provenance)
+    figures = report.to_dict()
+    assert report.whole.macs >= least[0]
+    assert figures["dram_bytes"] >= least[1]
+    assert figures["dram_read_bytes"] <= figures["scratchpad_by_unit"]["dma_in"]["write_bytes"], "what is loaded is written"
+    assert figures["dram_write_bytes"] <= figures["scratchpad_by_unit"]["dma_out"]["read_bytes"], "what is stored is read"
+    assert figures["cycles"] >= figures["bound_cycles"]
+    assert figures["vector_ops"] <= figures["scratchpad_by_unit"]["vector"]["reads"] + figures["scratchpad_by_unit"]["vector"]["writes"]
+
+
 def execute(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
     """One training step on the fast engine."""
-    return Emulator(compiled(model, options), "fast").run(inputs).outputs
+    program = compiled(model, options)
+    result = Emulator(program, "fast").run(inputs)
+    conserved(program, result.report)
+    return result.outputs
 
 
 def execute_both(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
@@ -41,4 +57,5 @@ def execute_both(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], optio
     program = compiled(model, options)
     fast, stepped = (Emulator(program, engine).run(inputs) for engine in ("fast", "stepped"))
     assert fast.report.to_dict() == stepped.report.to_dict()
+    conserved(program, fast.report)
     return stepped.outputs
