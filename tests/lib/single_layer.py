@@ -1,5 +1,7 @@
-"""One layer X[b,k], W[k,n] alone on an R×C array, with DRAM so fast that every transfer takes one cycle and has no latency, and a vector
-unit that takes one cycle for anything.  Results pass through the vector unit, so that they stay in the scratchpad until all is done.
+"""One layer X[b,k], W[k,n] alone on an R×C array.
+
+DRAM is so fast that every transfer takes one cycle and has no latency, and the vector unit takes one cycle for anything.  Results pass
+through the vector unit, so that they stay in the scratchpad until all is done.
 """
 
 import numpy as np
