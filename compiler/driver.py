@@ -147,21 +147,26 @@ def lower_to_systolic(
 def _first_that_fits(placed: Callable[[int], ModuleOp], limits: Sequence[int]) -> tuple[ModuleOp, int]:
     """The step with as few tensors in DRAM as will do.
 
-    ``limits``: sizes above which tensors live there, from none to all.  The first is tried first, among the others by halves.
+    ``limits``: sizes above which tensors live there, from none to all.  Most networks fit with one of the first two, so these are tried in
+    turn; the others by halves.  Where what lives in the scratchpad does not fit, a lower limit may do; where no part of something in DRAM
+    does, a higher one.
     """
     low, high = 0, len(limits) - 1
-    at, found = 0, None
-    while True:
+    found: tuple[ModuleOp, int] | None = None
+    failure: UserError | None = None
+    while low <= high:
+        at = low if low < 2 else (low + high) // 2
         try:
             found = placed(limits[at]), limits[at]
-            high = at
-        except ScratchpadError:
-            if at == len(limits) - 1:
-                raise
-            low = at + 1
-        if found is not None and low >= high:
-            return found
-        at = (low + high) // 2 if low < high else high
+            high = at - 1
+        except ScratchpadError as error:
+            low, failure = at + 1, error
+        except UserError as error:
+            high, failure = at - 1, error
+    if found is None:
+        assert failure is not None
+        raise failure
+    return found
 
 
 def lower(

@@ -13,6 +13,7 @@ taps of a convolution), n (W and Y: output channels, and the taps of a transpose
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 Expression = tuple[tuple[str, int], ...]
 """(axis, coefficient) terms of one dimension."""
@@ -23,6 +24,7 @@ ROLES = {"fwd": ("X", "W", "Y"), "dx": ("dY", "W", "dX"), "dw": ("X", "dY", "dW"
 """Operands and result of each product."""
 
 
+@cache
 def parse_axes(text: str) -> tuple[Expression, ...]:
     """The dimensions of a tensor; raises ValueError where the text is none."""
     dimensions: list[Expression] = []

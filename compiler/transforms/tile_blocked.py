@@ -40,7 +40,7 @@ Emit = Callable[[list[SSAValue], SSAValue, list[SSAValue]], list[Operation]]
 
 def run(builder: TileBuilder, work: Work, name: str, emit: Emit) -> None:
     """The work in the scratchpad as a whole, or in blocks if a tensor of it stays in DRAM."""
-    large_in = [builder.stays_in_dram(value) and builder.large(value) for value, _ in work.ins]
+    large_in = [builder.comes_in_parts(value) for value, _ in work.ins]
     large_out = builder.large(work.out)
     if not any(large_in) and not large_out:
         ins = [builder.in_spad(value, work.layer, work.product) for value, _ in work.ins]
@@ -98,9 +98,8 @@ class _Blocks:
         # A tensor that is read twice comes in once.
         values = dict.fromkeys(value for value, _ in work.ins)
         whole = {value: self.memory(value) for value in values}
-        out = builder.result_in_dram(work.out, f"{work.layer}.{self.name}") if self.large_out else None
-        if out is None:
-            out = builder.result(work.out, f"{work.layer}.{self.name}")
+        home = builder.result_in_dram if self.large_out else builder.result
+        out = home(work.out, f"{work.layer}.{self.name}")
         body: list[Operation] = []
         parts: dict[SSAValue, SSAValue] = {}
         ins = []
@@ -121,7 +120,7 @@ class _Blocks:
 
     def memory(self, value: SSAValue) -> SSAValue:
         builder = self.builder
-        if builder.stays_in_dram(value) and builder.large(value):
+        if builder.comes_in_parts(value):
             return builder.in_dram(value)
         return builder.in_spad(value, self.work.layer, self.work.product)
 

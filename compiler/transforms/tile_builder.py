@@ -2,8 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from math import prod
 
-import numpy as np
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Attribute, Operation, SSAValue
 
@@ -103,7 +103,11 @@ class TileBuilder:
 
     def large(self, value: SSAValue) -> bool:
         """Whether the tensor is too large to live in the scratchpad."""
-        return WORD * int(np.prod(shape_of(value), dtype=np.int64)) > self.dram_above
+        return WORD * prod(shape_of(value)) > self.dram_above
+
+    def comes_in_parts(self, value: SSAValue) -> bool:
+        """Whether an operand of the vector unit is read from DRAM part by part; weights are copied to the scratchpad whole."""
+        return self.stays_in_dram(value) and self.large(value)
 
     def stays_in_dram(self, value: SSAValue) -> bool:
         """Whether a tensor is read from DRAM piece by piece: a weight, or a large one."""
@@ -229,7 +233,7 @@ class TileBuilder:
 
     def fill_dram(self, memory: SSAValue, layer: str, product: str) -> None:
         """Every word in DRAM becomes 0."""
-        words = int(np.prod(tile.memref_of(memory).get_shape(), dtype=np.int64))
+        words = prod(tile.memref_of(memory).get_shape())
         size = divisor_below(words, self.chunk(1))
         zeros = self.buffer(f"{layer}.zeros", (size,), f32)
         self.fill(zeros, 0.0, layer, product)
@@ -239,7 +243,7 @@ class TileBuilder:
     def copy_in_dram(self, source: SSAValue, target: SSAValue, layer: str, product: str) -> None:
         """From DRAM to DRAM, both memories of one shape, in as few blocks as fit."""
         shape = tile.memref_of(source).get_shape()
-        words = int(np.prod(shape, dtype=np.int64))
+        words = prod(shape)
         most = [self.panel_budget * extent // (WORD * self.slots * words) for extent in shape]
         choices = [(divisor_below(extent, limit), axis) for axis, (extent, limit) in enumerate(zip(shape, most, strict=True))]
         size, axis = max(choices, key=lambda choice: choice[0] / shape[choice[1]])
@@ -290,7 +294,7 @@ class TileBuilder:
         outside = isinstance(owner, train.LeafOp | train.ConstantOp) or isinstance(self.dram.get(root, root).owner, tile.SliceOp)
         if outside or root not in self.dram:
             layer, product = (target, "vector") if not isinstance(owner, train.TrainOp) else (owner.layer.data, VECTOR[owner.role.data])
-            if self.stays_in_dram(op.input) and self.large(op.input):
+            if self.comes_in_parts(op.input):
                 home = self.tensor("scratch", target, op.input, home=False)
                 self.copy_in_dram(self.in_dram(op.input), home, layer, product)
             else:
@@ -313,7 +317,7 @@ class TileBuilder:
         in_dram = root in self.dram
         grad = self.make_contiguous_in_dram(root) if in_dram else self.make_contiguous(root, name, "update")
         roles = ["grad", "weight", "velocity"][0 if in_dram else 1 : 1 + len(weights)]
-        words = min(self.chunk(len(roles) * self.slots), int(np.prod(shape_of(op.inputs[0]), dtype=int)))
+        words = min(self.chunk(len(roles) * self.slots), prod(shape_of(op.inputs[0])))
         buffers = [self.buffer(f"update.{role}", (words,), f32, self.slots) for role in roles]
         self.add(tile.SgdOp(grad, weights, buffers, name, op.lr, op.momentum, op.decay))
         self.updated(op)

@@ -1,6 +1,7 @@
 """Products as loop nests over array tiles."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Operation, SSAValue
@@ -74,7 +75,7 @@ class Nest:
         """
         time = self.axes_of(self.mapping.time)
         axes = [axis for axis in self.classes if axis not in time and self.classes[axis] != "g" and not axis.isupper()]
-        panels = [t for t in self.streamed_from_dram() if t.result] or self.streamed_from_dram()
+        panels = [t for t in self.streamed_from_dram if t.result] or self.streamed_from_dram
         if panels:
             first = [axis for axis in (self.rows, self.cols) if axis in panels[0].axes][:1]
         elif self.rows_first:
@@ -91,6 +92,7 @@ class Nest:
 
     # -- the plan ---------------------------------------------------------------------------------------------------
 
+    @cached_property
     def streamed_from_dram(self) -> list[Streamed]:
         """Tensors on the ports that live in DRAM."""
         found: dict[str, Streamed] = {}
@@ -120,7 +122,7 @@ class Nest:
 
     def choose(self) -> Plan:
         """The plan with the least DRAM traffic of those whose panels fit."""
-        tensors = self.streamed_from_dram()
+        tensors = self.streamed_from_dram
         if not tensors:
             return Plan()
         drained = [op for op in self.products if self.mapping.beat(op.role.data) == "dw"]
@@ -191,7 +193,7 @@ class Nest:
 
     def memory(self, op: train.ProductOp, name: str) -> SSAValue:
         builder, value = self.builder, self.value(op, name)
-        streamed = next((t for t in self.streamed_from_dram() if t.name == name), None)
+        streamed = next((t for t in self.streamed_from_dram if t.name == name), None)
         if value is not op.result:
             if streamed is None:
                 return builder.in_spad(value, self.layer, self.product)
