@@ -15,7 +15,8 @@ MOST_SHAPES = 8
 """Networks with more shapes of layers are not searched shape by shape: it would take hundreds of compilations."""
 FOREVER = 1 << 62
 SEQUENTIAL = ("sequential", "ws", "os", "is", "best-sequential")
-INTERLEAVING = ("tile-interleaved", "interleaved")
+INTERLEAVING = ("interleaved", "tile-interleaved")
+"""In the order of preference where both take the same cycles: by beat, dY is read once."""
 
 
 @dataclass(frozen=True, slots=True)
