@@ -11,7 +11,7 @@ from compiler.schedule.schedules import BY_BEAT, CANDIDATES, SCHEDULES, Choice, 
 from isa.errors import UserError
 from isa.machine import Machine
 
-MOST_SHAPES = 8
+MOST_SHAPES = 4
 """Networks with more shapes of layers are not searched shape by shape: it would take hundreds of compilations."""
 FOREVER = 1 << 62
 SEQUENTIAL = ("sequential", "ws", "os", "is", "best-sequential")

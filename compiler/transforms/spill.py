@@ -58,16 +58,22 @@ class _Mover:
         self.buffers = dict(self.now)
         """The buffer that one made later stands for."""
         self.copies: dict[SSAValue, SSAValue] = {}
-        """Memory in DRAM that holds the same words as a buffer."""
+        """Memory in DRAM that holds the same words as a buffer for as long as it has to."""
+        self.last_load = {buffer: own[-1][1] for buffer, own in gaps.items()}
+        self.written: dict[SSAValue, list[int]] = defaultdict(list)
+        """The operations that write to each memory."""
 
     def walk(self, work: Sequence[tile.TileOp]) -> None:
+        for index, op in enumerate(work):
+            for memory in {storage(value) for inner in op.walk() for value in tile.written(inner)}:
+                self.written[memory].append(index)
         for index, op in enumerate(work):
             for buffer in self.coming.get(index, ()):
                 self.load(buffer, op)
             for inner in op.walk():
                 for number, operand in enumerate(inner.operands):
                     inner.operands[number] = self.at_present(operand, op)
-            self.note(op)
+            self.note(op, index)
             for buffer in self.leaving.get(index, ()):
                 self.store(buffer, op)
         for view in reversed([op for op in self.block.ops if isinstance(op, tile.ViewOp | tile.SliceOp)]):
@@ -102,17 +108,17 @@ class _Mover:
         self.block.insert_ops_after([home, copy], user)
         self.copies[buffer] = home.result
 
-    def note(self, op: tile.TileOp) -> None:
-        """What the operation changes is in DRAM and in the scratchpad alike no longer, unless it is a copy of all of it."""
+    def note(self, op: tile.TileOp, index: int) -> None:
+        """A buffer that is written to has no copy any more; a transfer of all of it makes one, if nothing writes to that too early."""
         for inner in op.walk():
             for value in tile.written(inner):
                 memory = storage(value)
                 self.copies.pop(self.buffers.get(memory, memory), None)
-                self.copies = {buffer: copy for buffer, copy in self.copies.items() if storage(copy) is not memory}
         if isinstance(op, tile.CopyOp):
             outside, inside = (op.src, op.dst) if tile.in_dram(op.src) else (op.dst, op.src)
-            if inside in self.buffers:
-                self.copies[self.buffers[inside]] = outside
+            buffer = self.buffers.get(inside)
+            if buffer is not None and not any(index < at < self.last_load[buffer] for at in self.written[storage(outside)]):
+                self.copies[buffer] = outside
 
 
 def _name(buffer: SSAValue) -> str:

@@ -31,3 +31,24 @@ tile.program @m slots 2 schedule "by hand" machine {name = "small", array = {row
   %line = tile.view %b : memref<10x50xf32, "spad"> to memref<500xf32, "spad">
   tile.map "add"(%flat, %line) to %e layer "4" product "vector" : (memref<500xf32, "spad">, memref<500xf32, "spad">) to memref<500xf32, "spad">
 }
+
+// Half of %t in DRAM holds the words of f; but t is written to again before f is needed, so that f gets a home of its own.
+// CHECK-LABEL: tile.program @shared
+// CHECK:       tile.copy [[F:%.*]] to [[HALF:%.*]] layer "1"
+// CHECK:       [[OWN:%.*]] = tile.tensor "scratch" "f.spilled"
+// CHECK-NEXT:  tile.copy [[F]] to [[OWN]] layer "1" product "spill"
+// CHECK:       tile.copy [[OWN]] to {{.*}} layer "4" product "spill"
+tile.program @shared slots 2 schedule "by hand" machine {name = "small", array = {rows = 2 : i64, cols = 2 : i64}, scratchpad = {bytes = 6144 : i64}} {
+  %t = tile.tensor "scratch" "t" : memref<2x500xf32, "dram">
+  %f = tile.buffer "f" : memref<1x500xf32, "spad">
+  %g = tile.buffer "g" : memref<1x500xf32, "spad">
+  %h = tile.buffer "h" : memref<1x500xf32, "spad">
+  %i = tile.buffer "i" : memref<1x500xf32, "spad">
+  %lower = tile.slice %t from [0 : i64, 0 : i64] by [1 : i64, 1 : i64] : memref<2x500xf32, "dram"> to memref<1x500xf32, "dram">
+  %upper = tile.slice %t from [1 : i64, 0 : i64] by [1 : i64, 1 : i64] : memref<2x500xf32, "dram"> to memref<1x500xf32, "dram">
+  tile.map "exp"(%f) to %f layer "0" product "vector" : (memref<1x500xf32, "spad">) to memref<1x500xf32, "spad">
+  tile.copy %f to %lower layer "1" product "vector" : memref<1x500xf32, "spad"> to memref<1x500xf32, "dram">
+  tile.map "add"(%g, %h) to %i layer "2" product "vector" : (memref<1x500xf32, "spad">, memref<1x500xf32, "spad">) to memref<1x500xf32, "spad">
+  tile.copy %i to %upper layer "3" product "vector" : memref<1x500xf32, "spad"> to memref<1x500xf32, "dram">
+  tile.map "exp"(%f) to %i layer "4" product "vector" : (memref<1x500xf32, "spad">) to memref<1x500xf32, "spad">
+}
