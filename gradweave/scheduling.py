@@ -22,13 +22,20 @@ def search_for(
     double_buffer: bool = True,
     fused_update: bool = False,
     watch: Callable[[Schedule, Report], None] | None = None,
+    run: Callable[[Schedule], Report] | None = None,
 ) -> Search:
-    """A search over the layers of a training step, nothing tried yet; ``watch`` is told of all that is."""
+    """A search over the layers of a training step, nothing tried yet; ``watch`` is told of all that is.
+
+    ``run`` compiles and times the step under a schedule, where the caller has a way of its own to do so.
+    """
     quiet = replace(step, dump_ir=None)
     products = [op for op in step.module.walk() if isinstance(op, ProductOp) and op.role.data != "fwd"]
 
+    def run_once(trial: Schedule) -> Report:
+        return timing(lower(quiet, machine, schedule=trial, double_buffer=double_buffer, fused_update=fused_update))
+
     def measure(trial: Schedule) -> Measured:
-        report = timing(lower(quiet, machine, schedule=trial, double_buffer=double_buffer, fused_update=fused_update))
+        report = (run or run_once)(trial)
         if watch is not None:
             watch(trial, report)
         return Measured(report.whole.cycles, report.whole.bound_cycles, {layer.name: layer.tally.cycles for layer in report.layers})

@@ -25,12 +25,21 @@ MACHINES = sorted(PROGRAMS.glob("machines/*.toml"))
 def test_machine_files(path: Path) -> None:
     machine = load_machine(path)
     assert machine.name == path.stem
-    assert path.stem.startswith(f"{machine.rows}x{machine.cols}")
+    assert path.stem.startswith((f"{machine.rows}x{machine.cols}", "micro2023-"))
     assert "Horowitz" in machine.energy.source
 
 
 def test_the_default_machine_is_32x32() -> None:
     assert load_machine(PROGRAMS / "machines/32x32.toml") == Machine()
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "mebibytes", "bytes_per_second", "clock"), [("small", 45, 1, 22e9, 1e9), ("large", 128, 8, 150e9, 1.05e9)]
+)
+def test_the_machines_of_the_gradient_order(size: str, rows: int, mebibytes: int, bytes_per_second: float, clock: float) -> None:
+    machine = load_machine(PROGRAMS / f"machines/micro2023-{size}.toml")
+    assert (machine.rows, machine.cols, machine.scratchpad.bytes) == (rows, rows, mebibytes << 20)
+    assert machine.dram.bytes_per_cycle == pytest.approx(bytes_per_second / clock, rel=1e-5)
 
 
 def test_machines_differ_in_their_fingerprints() -> None:
