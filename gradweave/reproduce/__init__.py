@@ -1,0 +1,1 @@
+"""Published results of the field, set beside what this machine measures: one study a file."""
