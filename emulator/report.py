@@ -113,6 +113,8 @@ class Report:
     layers: tuple[Layer, ...]
     causes: tuple[str, ...]
     """Names of the stall causes."""
+    area_mm2: float = 0.0
+    """As the machine file gives it."""
 
     @property
     def cycles(self) -> int:
@@ -124,6 +126,7 @@ class Report:
         return {
             "program": self.program,
             "machine": self.machine,
+            **({"area_mm2": self.area_mm2, "cycles_mm2": self.cycles * self.area_mm2} if self.area_mm2 else {}),
             **self._figures(self.whole),
             "energy_source": self.whole.table.source,
             "layers": [
@@ -193,7 +196,7 @@ def report(program: Program, counters: Counters) -> Report:
         if name != UNOWNED or _touched(counters, cycles)
     )
     whole = tally(list(range(len(program.provenance) + 1)))
-    return Report(program.name, program.schedule, program.machine.name, whole, layers, tuple(counters.causes))
+    return Report(program.name, program.schedule, program.machine.name, whole, layers, tuple(counters.causes), program.machine.area_mm2)
 
 
 def _order(program: Program, row: int) -> tuple[int, int]:

@@ -90,6 +90,8 @@ def report_table(report: Mapping[str, Any]) -> list[RenderableType]:
         "least: cycles by MACs and compulsory DRAM traffic alone, whichever binds; scratchpad: words read and written\n"
         f"energy: counts times the machine file's table, nothing static; {report['energy_source']}"
     )
+    if "area_mm2" in report:
+        notes += f"\narea: {report['area_mm2']:g} mm² as given; cycles × area: {report['cycles_mm2']:,.0f} mm²"
     return [table, Text(notes, "dim")]
 
 

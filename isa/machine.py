@@ -76,6 +76,8 @@ class Machine(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     dram: Dram = msgspec.field(default_factory=Dram)
     vector: Vector = msgspec.field(default_factory=Vector)
     energy: EnergyTable = msgspec.field(default_factory=EnergyTable)
+    area_mm2: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
+    """What the machine takes on a die, for comparisons at equal area; nothing derives it, 0: not given."""
 
     @property
     def rows(self) -> int:

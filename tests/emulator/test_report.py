@@ -126,3 +126,11 @@ def test_trace_spans_what_the_queues_did(engine: Any) -> None:
 def test_no_trace_unless_asked_for() -> None:
     program = plan_program()
     assert Emulator(program).run(draw_inputs(program, 1)).slices is None
+
+
+def test_area_is_what_the_machine_file_says(figures: dict[str, Any]) -> None:
+    assert not {"area_mm2", "cycles_mm2"} & figures.keys(), "not given"
+    program = plan_program()
+    program.machine = Machine(array=program.machine.array, dram=program.machine.dram, vector=program.machine.vector, area_mm2=2.5)
+    found = Emulator(program).run(draw_inputs(program, 1)).report.to_dict()
+    assert (found["area_mm2"], found["cycles_mm2"]) == (2.5, 2.5 * figures["cycles"])
