@@ -19,6 +19,8 @@ from isa.stream import Space
 
 Array = npt.NDArray[Any]
 Engine = Literal["fast", "stepped"]
+"""The engines that compute values."""
+Runner = Literal["fast", "stepped", "timing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,16 @@ class Result:
 class Emulator:
     """A machine with a program and its DRAM.
 
-    ``engine``: ``fast``, or ``stepped``, the definition; both take the same cycles and count the same.
+    ``engine``: ``fast``, ``stepped``, the definition, or ``timing``, which is ``fast`` without values: it takes no inputs and gives no
+    outputs. All take the same cycles and count the same.
     """
 
-    def __init__(self, program: Program, engine: Engine = "fast") -> None:
+    def __init__(self, program: Program, engine: Runner = "fast") -> None:
         self.program = program
-        self._engine = FastEngine(program) if engine == "fast" else SteppedEngine(program)
-        self._dram = Memory(Space.dram, program.dram_bytes)
-        for address, data in program.data:
+        self._values = engine != "timing"
+        self._engine = SteppedEngine(program) if engine == "stepped" else FastEngine(program, self._values)
+        self._dram = Memory(Space.dram, program.dram_bytes if self._values else 0)
+        for address, data in program.data if self._values else ():
             self._dram.bytes[address : address + len(data)] = np.frombuffer(data, np.uint8)
 
     def run(self, inputs: Mapping[str, Any], trace: bool = False) -> Result:
@@ -49,10 +53,10 @@ class Emulator:
         Raises:
             UserError: the inputs do not fit (all that is wrong is listed), or the program cannot proceed.
         """
-        for name, value in check_inputs(self.program, inputs).items():
+        for name, value in check_inputs(self.program, inputs).items() if self._values else ():
             self._words(self.program.symbol(name, "input"))[...] = value
         counters: Counters = self._engine.run(self._dram, trace)
-        outputs = {symbol.name: self._read(symbol) for symbol in self.program.named("output")}
+        outputs = {symbol.name: self._read(symbol) for symbol in self.program.named("output") if self._values}
         return Result(outputs, report(self.program, counters), counters.slices)
 
     def _words(self, symbol: Symbol) -> Array:
@@ -65,8 +69,8 @@ class Emulator:
 
 
 def timing(program: Program) -> Report:
-    """The report of one run, by the fast engine without values: no figure depends on any."""
-    return report(program, FastEngine(program, values=False).run(Memory(Space.dram, 0)))
+    """The report of one run by the engine without values: no figure depends on any."""
+    return Emulator(program, "timing").run({}).report
 
 
 def cycles(program: Program) -> int:

@@ -16,10 +16,11 @@ from typing import Any
 import onnx
 
 from emulator import Emulator, Result, draw_inputs
-from emulator.run import Engine
+from emulator.run import Runner
 from gradweave.cache import Cache
 from gradweave.comparison import Comparison, compare
 from gradweave.compiling import compile
+from gradweave.explaining import Explanation, explain
 from gradweave.sweeping import Sweep, sweep
 from gradweave.training import Training, train
 from isa.check import check
@@ -28,8 +29,8 @@ from isa.machine import Machine, load_machine
 from isa.program import Program
 
 __all__ = [
-    "Cache", "Comparison", "Machine", "Program", "Result", "Sweep", "Training", "UserError", "compare", "compile", "load_machine", "run",
-    "sweep", "train",
+    "Cache", "Comparison", "Explanation", "Machine", "Program", "Result", "Sweep", "Training", "UserError", "compare", "compile", "explain",
+    "load_machine", "run", "sweep", "train",
 ]  # fmt: skip
 
 
@@ -38,7 +39,7 @@ def run(
     inputs: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
-    engine: Engine = "fast",
+    engine: Runner = "fast",
     trace: bool = False,
     **options: Any,
 ) -> Result:
@@ -48,7 +49,7 @@ def run(
         program: a compiled program, or a model.
         inputs: by name; left out: drawn from ``seed``, normal for floats, class numbers for labels.
         seed: of the inputs, and of weights that are drawn.
-        engine: ``fast`` or ``stepped``; both take the same cycles.
+        engine: ``fast``, ``stepped``, or ``timing`` (no values, so no outputs); all take the same cycles.
         trace: whether the result holds the slices of a trace.
 
     Raises:
@@ -59,4 +60,5 @@ def run(
         compiled = program
     else:
         compiled = compile(program, seed=seed, **options)
-    return Emulator(compiled, engine=engine).run(draw_inputs(compiled, seed) if inputs is None else inputs, trace=trace)
+    drawn = draw_inputs(compiled, seed) if inputs is None and engine != "timing" else inputs or {}
+    return Emulator(compiled, engine=engine).run(drawn, trace=trace)

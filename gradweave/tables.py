@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradweave.comparison import BASELINES, Comparison, Deviation, Row
+from gradweave.explaining import Explanation
 
 UNITS = {
     "DRAM": ("dma_in", "dma_out"),
@@ -100,11 +101,39 @@ def _figures(figures: Mapping[str, Any]) -> list[str]:
         f"{figures['cycles']:,}",
         f"{figures['bound_cycles']:,}",
         f"{figures['utilization']:.1%}" if figures["macs"] else "",
-        *(f"{name} {cycles:,}" if cycles else "" for name, cycles in (busiest(figures), longest_wait(figures))),
+        *_binding(figures),
         f"{figures['dram_bytes']:,}",
         f"{words(figures):,}",
         energy(figures["energy_pj"]),
     ]
+
+
+def explanation_table(explanation: Explanation) -> list[RenderableType]:
+    """What ``auto`` chose for each layer, what that saves and what binds it, and all that was tried."""
+    report = explanation.report
+    table = _table(
+        f"{explanation.name} · machine {explanation.machine} · auto", 2,
+        "layer", "gradients", "cycles", "least", f"fewer than\n{explanation.uniform}", "busiest unit\nfor cycles",
+        "array waits for\nfor cycles",
+    )  # fmt: skip
+    for choice in explanation.choices:
+        table.add_row(choice.layer, choice.chosen, f"{choice.cycles:,}", f"{choice.figures['bound_cycles']:,}", f"{choice.saved:,}",
+                      *_binding(choice.figures))  # fmt: skip
+    table.add_section()
+    whole = dict(explanation.tried)[explanation.uniform] or 0
+    table.add_row("all, with other work", "", f"{report['cycles']:,}", f"{report['bound_cycles']:,}", f"{whole - report['cycles']:,}",
+                  *_binding(report), style="bold")  # fmt: skip
+    notes = [
+        "cycles, least: as in the report of a run, forward and update included; a layer's cycles depend on what is hidden behind others",
+        f"{report['cycles'] / report['bound_cycles']:.2f}× the least possible by MACs and compulsory DRAM traffic alone; tried, in order:",
+        *(f"  {'does not fit' if cycles is None else f'{cycles:,}':>15}  {name}" for name, cycles in explanation.tried),
+    ]
+    return [table, Text("\n".join(notes), "dim")]
+
+
+def _binding(figures: Mapping[str, Any]) -> list[str]:
+    """The busiest unit, and what the array waits for longest."""
+    return [f"{name} {cycles:,}" if cycles else "" for name, cycles in (busiest(figures), longest_wait(figures))]
 
 
 def comparison_table(comparison: Comparison) -> list[RenderableType]:

@@ -2,7 +2,7 @@
 
 import click
 
-from gradweave.cli import assembly, compare, compile, reproduce, run, sweep, train
+from gradweave.cli import assembly, compare, compile, explain, reproduce, run, sweep, train
 from isa.errors import UserError
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 for command in (
-    compile.command, run.command, compare.command, sweep.command, train.command, reproduce.command,
+    compile.command, run.command, compare.command, explain.command, sweep.command, train.command, reproduce.command,
     assembly.asm, assembly.disasm, assembly.check,
 ):  # fmt: skip
     main.add_command(command)

@@ -93,6 +93,11 @@ seed = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Where what is drawn at random starts from.",
 )  # fmt: skip
+runner = click.option(
+    "--engine", type=click.Choice(["fast", "stepped", "timing"]), default="fast", show_default=True,
+    help="fast: whole streams at a time; stepped: every register in every cycle; timing: as fast, without values. "
+         "All count the same cycles.",
+)  # fmt: skip
 engine = click.option(
     "--engine", type=click.Choice(["fast", "stepped"]), default="fast", show_default=True,
     help="fast: whole streams at a time; stepped: every register in every cycle. Both count the same cycles.",

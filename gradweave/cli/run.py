@@ -8,11 +8,11 @@ import click
 
 import gradweave
 from emulator import Emulator, draw_inputs
-from emulator.run import Engine
+from emulator.run import Runner
 from emulator.trace import trace_events
 from gradweave.arrays import inputs_from, write_npz
 from gradweave.cli.assembly import load
-from gradweave.cli.options import cache, check_options, compiling, doing, engine, seed
+from gradweave.cli.options import cache, check_options, compiling, doing, runner, seed
 from gradweave.tables import report_table, show
 from isa.errors import UserError
 from isa.files import write
@@ -23,7 +23,7 @@ from isa.files import write
 @click.option("--inputs", metavar="IN.npz", help="Values of all inputs, by name.  [default: drawn from --seed]")
 @seed
 @click.option("--outputs", metavar="OUT.npz", help="Where to write the results, by name: <output>, grad/<name>, param/<name>.")
-@engine
+@runner
 @click.option("--json", "json_path", metavar="REPORT.json", help="Where to write the report.")
 @click.option("--trace", metavar="TRACE.json", help="Where to write a trace for ui.perfetto.dev; its microseconds are cycles.")
 @compiling
@@ -36,7 +36,7 @@ def command(
     inputs: str | None,
     seed: int,
     outputs: str | None,
-    engine: Engine,
+    engine: Runner,
     json_path: str | None,
     trace: str | None,
     **options: Any,
@@ -49,6 +49,8 @@ def command(
     gradweave run programs/digits_mlp.onnxtxt --batch 32 --schedule sequential
     gradweave run digits_mlp.gwb --inputs in.npz --outputs out.npz --json report.json
     """
+    if engine == "timing" and (inputs or outputs):
+        raise UserError("--engine timing", "computes no values, so that it takes no --inputs and gives no --outputs")
     if Path(target).suffix == ".gwb":
         given = [p.opts[0] for p in ctx.command.params if p.name in options and ctx.get_parameter_source(str(p.name)) == COMMANDLINE]
         if set(given) - {"--machine"}:
@@ -58,7 +60,7 @@ def command(
         check_options(options)
         with doing(f"compiling {Path(target).name}"):
             program = gradweave.compile(target, seed=seed, **options)
-    values = draw_inputs(program, seed) if inputs is None else inputs_from(inputs, program)
+    values = inputs_from(inputs, program) if inputs is not None else {} if engine == "timing" else draw_inputs(program, seed)
     with doing(f"running {program.name}"):
         result = Emulator(program, engine).run(values, trace=trace is not None)
     report = result.report.to_dict()

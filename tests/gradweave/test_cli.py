@@ -261,3 +261,15 @@ def test_impossible_options(command: str, cli: Cli, mistakes: Path) -> None:
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
     assert sorted(mistakes.rglob("*")) == before
+
+
+def test_timing_alone_counts_the_same(cli: Cli, folder: Path) -> None:
+    reports = []
+    for engine in ("fast", "timing"):
+        assert cli("run", *SMALL, "--engine", engine, "--json", f"{engine}.json").exit_code == 0
+        reports.append((folder / f"{engine}.json").read_text())
+    assert reports[0] == reports[1]
+    result = cli("run", *SMALL, "--engine", "timing", "--outputs", "out.npz")
+    assert result.exit_code == 1
+    assert result.stderr == "error: --engine timing: computes no values, so that it takes no --inputs and gives no --outputs\n"
+    assert not (folder / "out.npz").exists()
