@@ -188,15 +188,20 @@ class TransposeOp(TileOp):
         )
 
 
-@irdl_op_definition
-class PoolOp(TileOp):
-    """Maximum or sum over sliding windows, tap by tap on the vector unit."""
+class _Windowed(TileOp):
+    """A window that slides, as in the ``train`` dialect."""
 
-    name = "tile.pool"
     fn = prop_def(StringAttr)
     kernel = prop_def(ArrayAttr[IntegerAttr])
     strides = prop_def(ArrayAttr[IntegerAttr])
     dilations = prop_def(ArrayAttr[IntegerAttr])
+
+
+@irdl_op_definition
+class PoolOp(_Windowed):
+    """Maximum or sum over sliding windows, tap by tap on the vector unit."""
+
+    name = "tile.pool"
     input = operand_def(MemRef)
     out = operand_def(MemRef)
     assembly_format = (
@@ -215,14 +220,10 @@ class PoolOp(TileOp):
 
 
 @irdl_op_definition
-class PoolGradOp(TileOp):
+class PoolGradOp(_Windowed):
     """Gradient of a pool, tap by tap: a sum's from dY; a maximum's from X, Y, dY with two buffers of dY's shape to work in."""
 
     name = "tile.pool_grad"
-    fn = prop_def(StringAttr)
-    kernel = prop_def(ArrayAttr[IntegerAttr])
-    strides = prop_def(ArrayAttr[IntegerAttr])
-    dilations = prop_def(ArrayAttr[IntegerAttr])
     ins = var_operand_def(MemRef)
     out = operand_def(MemRef)
     assembly_format = (

@@ -101,15 +101,20 @@ class ProductOp(TrainOp):
             raise VerifyException(f"axes {self.axes.data!r} of a {self.role.data} product: one of b, k and n has no axis")
 
 
-@irdl_op_definition
-class PoolOp(TrainOp):
-    """Maximum or sum over a window in each dimension, sliding by ``strides``; the input is padded already."""
+class _Windowed(TrainOp):
+    """Something over a window of size ``kernel`` that slides by ``strides``, its entries ``dilations`` apart."""
 
-    name = "train.pool"
     fn = prop_def(StringAttr)
     kernel = prop_def(ArrayAttr[IntegerAttr])
     strides = prop_def(ArrayAttr[IntegerAttr])
     dilations = prop_def(ArrayAttr[IntegerAttr])
+
+
+@irdl_op_definition
+class PoolOp(_Windowed):
+    """Maximum or sum over a window in each dimension, sliding by ``strides``; the input is padded already."""
+
+    name = "train.pool"
     input = operand_def(Tensor)
     result = result_def(Tensor)
     traits = traits_def(Pure())
@@ -137,14 +142,10 @@ class PoolOp(TrainOp):
 
 
 @irdl_op_definition
-class PoolGradOp(TrainOp):
+class PoolGradOp(_Windowed):
     """Gradient of a pool's input: of a sum from dY; of a maximum from X, Y, dY, where the first of equal entries gets it all."""
 
     name = "train.pool_grad"
-    fn = prop_def(StringAttr)
-    kernel = prop_def(ArrayAttr[IntegerAttr])
-    strides = prop_def(ArrayAttr[IntegerAttr])
-    dilations = prop_def(ArrayAttr[IntegerAttr])
     inputs = var_operand_def(Tensor)
     result = result_def(Tensor)
     traits = traits_def(Pure())
