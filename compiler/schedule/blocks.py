@@ -1,8 +1,8 @@
 """Work on tensors that the scratchpad does not hold: which part of them is there at a time.
 
-The array's operands come as *panels* (see ``tile.stage``).  A plan says which axes of a layer's b class (batch, rows of pixels) are
-walked in blocks, outermost, and whether a panel has one tile of channels or all of them.  Blocks divide their axis evenly: a
-convolution's block reads rows beyond its own, so a ragged last block would be of another shape.
+The array's operands come as *panels* (see ``tile.stage``).  A plan says which axes of a layer (of its b class: batch, rows of pixels; or
+of those that stream) are walked in blocks, outermost, and whether a panel has one tile of channels or all of them.  Blocks divide their
+axis evenly: a convolution's block reads rows beyond its own, so a ragged last block would be of another shape.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -143,7 +143,10 @@ def divisors(number: int) -> list[int]:
 
 
 def plans(sizes: Mapping[str, int], axes: Sequence[str]) -> Iterator[Plan]:
-    """Plans for axes of the b class, outermost first: all, blocks of the first, blocks of the second with the first by ones, and so on."""
+    """Plans for axes that may be walked in blocks, the outermost first.
+
+    All at once, blocks of the first axis, blocks of the second with the first by ones, and so on.
+    """
     for tiled in (True, False):  # where both move as much, smaller panels overlap better
         yield Plan({}, tiled)
         before: dict[str, int] = {}

@@ -132,9 +132,8 @@ class Nest:
             stored=any(self.wanted_in_dram(op.result) for op in drained),
             sums_blocks=any(SUMMED[op.role.data] == "b" for op in drained),
         )  # fmt: skip
-        batch = [axis for axis in self.axes_of("b") if axis not in self.tile]
         best: tuple[int, Plan] | None = None
-        for plan in blocks.plans(self.sizes, batch):
+        for plan in blocks.plans(self.sizes, self.walked()):
             order = self.order(plan)
             if sum(nest.panel_bytes(plan, tensor, order) for tensor in tensors) > self.builder.panel_budget:
                 continue
@@ -147,6 +146,14 @@ class Nest:
                 f"no part of it fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one",
             )
         return best[1]
+
+    def walked(self) -> list[str]:
+        """Axes that may be walked in blocks, the outermost first: those of b, and those that stream where nothing is summed over them."""
+        axes = [axis for axis in self.axes_of("b") if axis not in self.tile]
+        if self.mapping.time != "b" and all(self.mapping.beat(op.role.data) != "dw" for op in self.products):
+            texts = [text for op in self.products for text in op.stored]
+            axes = [axis for axis in self.axes_of(self.mapping.time) if not any(shared(text, axis) for text in texts)] + axes
+        return axes
 
     # -- operations ---------------------------------------------------------------------------------------------------
 
