@@ -11,6 +11,7 @@ from lowered import SETTINGS, Setting, features, program, run, tiles, wanted
 from network_check import mismatches
 from train_graphs import Graph, layer_graph, train_graphs
 
+from compiler.dialects import tile
 from compiler.interpret import interpret_train
 from compiler.interpret_tile import interpret_tile
 from isa.errors import UserError
@@ -106,6 +107,17 @@ def test_layers(layer: str, schedule: str, double_buffer: bool) -> None:
         except UserError as error:  # some dataflows hold more at a time than others
             assert setting.scratchpad < 8 * scratchpad, error
             setting = replace(setting, scratchpad=2 * setting.scratchpad)
+
+
+@pytest.mark.parametrize("schedule", ["ws", "is"])
+def test_streams_that_nothing_is_summed_over_go_in_blocks(schedule: str) -> None:
+    """dW of a layer of many inputs (ws: k streams) or outputs (is: n streams), of which even one tile's panel is too much."""
+    wide = {"ws": ((3, 240), (240, 4), (3, 4)), "is": ((3, 4), (4, 240), (3, 240))}[schedule]
+    graph = layer_graph("bk,kn->bn", *wide)
+    setting = Setting(scratchpad=1600, schedule=schedule)
+    loops = {op.axis.data for op in tiles(graph.module, setting).walk() if isinstance(op, tile.ForOp)}
+    assert {"ws": "K", "is": "N"}[schedule] in loops
+    check_program(graph, setting, stepped=True)
 
 
 def test_panels_of_five_dimensions() -> None:
