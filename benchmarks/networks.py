@@ -3,7 +3,8 @@
     python benchmarks/networks.py --machine programs/machines/128x128.toml --batch 1 -o docs/networks-128x128-batch1.json
 
 Weights are drawn (the models' are constant fills), there is no optimizer, values are not computed: no figure depends on any.  Networks that
-are in the file already are kept, so an interrupted run goes on.  ``--table FILE…`` prints files as Markdown.
+are in the file already are kept, so an interrupted run goes on.  ``--table FILE…`` prints files as Markdown; ``--readme``
+puts those of the README there.
 """
 
 import json
@@ -70,14 +71,29 @@ def table(files: list[str]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+ROOT = Path(__file__).parents[1]
+FILES = [f"docs/networks-128x128-batch{batch}.json" for batch in (1, 8)]
+
+
+def section() -> str:
+    """What stands in the README."""
+    return f"<!-- networks -->\n{table([str(ROOT / file) for file in FILES])}\n<!-- end -->"
+
+
 @click.command()
 @click.option("--machine", default="programs/machines/128x128.toml", show_default=True)
 @click.option("--batch", default=1, show_default=True)
 @click.option("--network", "networks", multiple=True, type=click.Choice(NETWORKS), help="Default: all nine.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="JSON file, written after each network.")
 @click.option("--table", "files", multiple=True, type=click.Path(exists=True), help="Print these files as a table instead.")
-def main(machine: str, batch: int, networks: tuple[str, ...], output: str | None, files: tuple[str, ...]) -> None:
+@click.option("--readme", is_flag=True, help="Put the table of the files in docs/ into README.md instead.")
+def main(machine: str, batch: int, networks: tuple[str, ...], output: str | None, files: tuple[str, ...], readme: bool) -> None:
     """Measure the nine networks of the onnx package."""
+    if readme:
+        page = ROOT / "README.md"
+        before, rest = page.read_text(encoding="utf-8").split("<!-- networks -->\n")
+        write(page, before + section() + rest.split("<!-- end -->", 1)[1])
+        return
     if files:
         click.echo(table(list(files)))
         return

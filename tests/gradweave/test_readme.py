@@ -1,6 +1,7 @@
 """What the README says is so."""
 
 import importlib.util
+import json
 import re
 import shlex
 from pathlib import Path
@@ -68,3 +69,20 @@ def test_the_figures_are_those_that_are_measured() -> None:
     spec.loader.exec_module(module)
     for name, content in module.sections().items():
         assert f"<!-- {name} -->\n{content}\n<!-- end -->" in README, "run: python benchmarks/readme.py --write"
+
+
+def test_the_table_of_networks_is_that_of_the_files() -> None:
+    spec = importlib.util.spec_from_file_location("networks", ROOT / "benchmarks" / "networks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    section = module.section()
+    assert section in README, "run: python benchmarks/networks.py --readme"
+    assert len(section.splitlines()) == 2 + 2 + 2 * len(module.NETWORKS)
+    for file in module.FILES:
+        rows = json.loads((ROOT / file).read_text(encoding="utf-8"))
+        for network in module.NETWORKS:
+            cycles = {row["schedule"]: row["cycles"] for row in rows if row["network"] == network}
+            assert cycles.keys() == set(module.SCHEDULES), network
+            assert cycles["auto"] == min(cycles.values()), network
