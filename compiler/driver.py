@@ -131,7 +131,7 @@ def lower_to_systolic(
                 each.apply(Context(), module)
         return module
 
-    module, limit = _first_that_fits(placed, [-1, *(machine.scratchpad.bytes >> shift for shift in (2, 3, 4, 5, 6)), 0])
+    module, limit = _first_that_fits(placed, [-1, *(machine.scratchpad.bytes * share // 64 for share in (16, 12, 8, 6, 4, 2, 1)), 0])
     name = schedule if isinstance(schedule, str) else schedule.name
     machine_file = str(_dump_machine(step, machine))
     to_tile = (WidenGroups(machine_file), ConvertTrainToTile(name, machine_file, double_buffer, fused_update, limit))
@@ -145,28 +145,18 @@ def lower_to_systolic(
 
 
 def _first_that_fits(placed: Callable[[int], ModuleOp], limits: Sequence[int]) -> tuple[ModuleOp, int]:
-    """The step with as few tensors in DRAM as will do.
+    """The step with as few tensors in DRAM as will do; ``limits``: sizes above which tensors live there, from none to all.
 
-    ``limits``: sizes above which tensors live there, from none to all.  Most networks fit with one of the first two, so these are tried in
-    turn; the others by halves.  Where what lives in the scratchpad does not fit, a lower limit may do; where no part of something in DRAM
-    does, a higher one.
+    Tried one after the other: with more in DRAM less has to fit at a time, but some of it may have no part that does.
     """
-    low, high = 0, len(limits) - 1
-    found: tuple[ModuleOp, int] | None = None
     failure: UserError | None = None
-    while low <= high:
-        at = low if low < 2 else (low + high) // 2
+    for limit in limits:
         try:
-            found = placed(limits[at]), limits[at]
-            high = at - 1
+            return placed(limit), limit
         except ScratchpadError as error:
-            low, failure = at + 1, error
-        except UserError as error:
-            high, failure = at - 1, error
-    if found is None:
-        assert failure is not None
-        raise failure
-    return found
+            failure = error
+    assert failure is not None
+    raise failure
 
 
 def lower(

@@ -1,7 +1,7 @@
 """Scratchpad allocation: buffers whose lifetimes overlap get disjoint addresses."""
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -24,15 +24,25 @@ def align(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def allocate(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
-    """Byte address of each buffer, and the bytes needed in all.
+Order = Callable[[Lifetime], tuple[int, ...]]
 
-    First fit, the largest buffers first: they are the hardest to place, small ones fill the gaps they leave.
-    """
+
+def largest_first(buffer: Lifetime) -> tuple[int, ...]:
+    """They are the hardest to place; small ones fill the gaps that they leave."""
+    return -buffer.size, buffer.first
+
+
+def longest_first(buffer: Lifetime) -> tuple[int, ...]:
+    """What stays for long goes to the bottom, what comes and goes uses the rest."""
+    return buffer.first - buffer.last, -buffer.size
+
+
+def allocate(lifetimes: Sequence[Lifetime], order: Order = largest_first) -> tuple[list[int], int]:
+    """Byte address of each buffer, and the bytes needed in all: first fit, in this order."""
     addresses = [0] * len(lifetimes)
     placed: list[tuple[int, int, int, int]] = []
     total = 0
-    for index in sorted(range(len(lifetimes)), key=lambda i: (-lifetimes[i].size, lifetimes[i].first)):
+    for index in sorted(range(len(lifetimes)), key=lambda i: order(lifetimes[i])):
         new = lifetimes[index]
         address, size, first, last = 0, align(new.size), new.first, new.last
         for low, high, begin, end in placed:
@@ -64,7 +74,8 @@ def allocate_roomy(lifetimes: Sequence[Lifetime], capacity: int) -> tuple[list[i
     for slack in SLACKS:
         longer = [Lifetime(b.size, b.first, min(end, b.last + slack)) for b in lifetimes]
         if max(live_bytes(longer)) <= capacity:
-            addresses, total = allocate(longer)
-            if total <= capacity:
-                return addresses, total
+            for order in (largest_first,) if slack else (largest_first, longest_first):
+                addresses, total = allocate(longer, order)
+                if total <= capacity:
+                    return addresses, total
     return None

@@ -39,7 +39,7 @@ def spill(tenants: Sequence[Tenant], capacity: int) -> bool:
     for share in SHARES:
         for tenant in tenants:
             tenant.gaps.clear()
-        fits = _fits(tenants, int(capacity * share), capacity // SMALL)
+        fits = _fits(tenants, int(capacity * share), capacity)
         if fits and allocate_roomy([part for tenant in tenants for part in tenant.lifetimes()], capacity):
             for tenant in tenants:
                 tenant.gaps.sort()
@@ -49,8 +49,8 @@ def spill(tenants: Sequence[Tenant], capacity: int) -> bool:
     return False
 
 
-def _fits(tenants: Sequence[Tenant], room: int, small: int) -> bool:
-    """Open gaps until what is live fits the room at every operation."""
+def _fits(tenants: Sequence[Tenant], room: int, capacity: int) -> bool:
+    """Open gaps until what is live fits the room at every operation, or at least the capacity where nothing else can go."""
     end = 1 + max((tenant.uses[-1] for tenant in tenants), default=0)
     live = np.zeros(end, np.int64)
     for tenant in tenants:
@@ -64,11 +64,11 @@ def _fits(tenants: Sequence[Tenant], room: int, small: int) -> bool:
     resting: list[tuple[int, int, Tenant]] = []
     for now in range(end):
         resting = [gap for gap in (*resting, *begins[now]) if gap[1] > now]
-        resting.sort(key=lambda gap: (gap[2].size >= small, gap[1]))
-        while live[now] > room:
-            if not resting:
-                return False
+        resting.sort(key=lambda gap: (gap[2].size >= capacity // SMALL, gap[1]))
+        while live[now] > room and resting:
             before, after, tenant = resting.pop()
             tenant.gaps.append((before, after))
             live[before + 1 : after] -= align(tenant.size)
+        if live[now] > capacity:
+            return False
     return True

@@ -9,8 +9,8 @@ from xdsl.ir import Operation, SSAValue
 from compiler.dialects import tile, train
 from compiler.dialects.train import shape_of
 from compiler.schedule.blocks import PANELS, WORD, divisors
+from compiler.transforms.allocate_memory import ScratchpadError
 from compiler.transforms.tile_builder import TileBuilder
-from isa.errors import UserError
 
 CHANNELS = 1
 """The axis of channels, in tensors that have any."""
@@ -64,6 +64,8 @@ class _Blocks:
         Channels are what most work can be split along, sums over pixels included, and as few blocks as leave room for others' panels:
         so that passes over one tensor agree on their blocks, and can be fused.
         """
+        whole = [value for (value, _), large in zip(self.work.ins, self.large_in, strict=True) if not large]
+        room = self.builder.room_beside([*whole, *([] if self.large_out else [self.work.out])])
         for slots in dict.fromkeys((self.builder.slots, 1)):
             fits = []
             for axis in self.work.free:
@@ -71,12 +73,12 @@ class _Blocks:
                     blocks = self.work.space[axis] // size
                     largest, total = self.bytes_of(axis, size, slots)
                     roomy = PANELS * largest <= self.builder.panel_budget
-                    if total <= self.builder.panel_budget:
+                    if total <= room:
                         fits.append((axis != CHANNELS, not roomy, blocks if roomy else -blocks, slots, axis, size))
             if fits:
                 return min(fits)[3:]
         place = f'layer "{self.work.layer}"'
-        raise UserError(
+        raise ScratchpadError(
             place, f"no part of its {self.name} fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one"
         )
 

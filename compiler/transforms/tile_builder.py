@@ -1,7 +1,7 @@
 """Where tensors live while a train graph is turned into tile operations."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 
 from xdsl.dialects.builtin import f32
@@ -9,11 +9,12 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from compiler.dialects import tile, train
 from compiler.dialects.train import shape_of, to_ints
+from compiler.schedule.allocate import align
 from compiler.schedule.axes import axes_in, shared
 from compiler.schedule.blocks import WORD, divisor_below, panel_budget
 from compiler.schedule.mapping import INTERLEAVED, Mapping
 from compiler.schedule.schedules import Choice, Schedule
-from isa.errors import UserError
+from compiler.transforms.allocate_memory import ScratchpadError
 from isa.machine import Machine
 
 CHUNK_WORDS = 2048
@@ -104,6 +105,12 @@ class TileBuilder:
     def large(self, value: SSAValue) -> bool:
         """Whether the tensor is too large to live in the scratchpad."""
         return WORD * prod(shape_of(value)) > self.dram_above
+
+    def room_beside(self, values: Iterable[SSAValue]) -> int:
+        """Bytes for panels, where an operation also needs these tensors in the scratchpad as a whole."""
+        rings = 3 * self.slots * WORD * self.machine.rows * self.machine.cols
+        whole = sum(align(WORD * prod(shape_of(value))) for value in {self.root(value) for value in values})
+        return min(self.panel_budget, self.machine.scratchpad.bytes - rings - whole)
 
     def comes_in_parts(self, value: SSAValue) -> bool:
         """Whether an operand of the vector unit is read from DRAM part by part; weights are copied to the scratchpad whole."""
@@ -248,7 +255,7 @@ class TileBuilder:
         choices = [(divisor_below(extent, limit), axis) for axis, (extent, limit) in enumerate(zip(shape, most, strict=True))]
         size, axis = max(choices, key=lambda choice: choice[0] / shape[choice[1]])
         if size == 0:
-            raise UserError(f'layer "{layer}"', f"no part of a tensor fits the scratchpad of machine {self.machine.name}")
+            raise ScratchpadError(f'layer "{layer}"', f"no part of a tensor fits the scratchpad of machine {self.machine.name}")
         outside, inside = tile.WindowOp(source, axis, size), tile.WindowOp(target, axis, size)
         part = tile.memref_of(outside.result)
         panel = self.buffer(f"{layer}.copy.panel", part.get_shape(), part.element_type, self.slots)

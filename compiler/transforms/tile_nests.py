@@ -11,8 +11,8 @@ from compiler.schedule import blocks
 from compiler.schedule.axes import blocked, parse_axes, shared
 from compiler.schedule.blocks import Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
+from compiler.transforms.allocate_memory import ScratchpadError
 from compiler.transforms.tile_builder import TileBuilder
-from isa.errors import UserError
 
 
 class Nest:
@@ -132,16 +132,19 @@ class Nest:
             stored=any(self.wanted_in_dram(op.result) for op in drained),
             sums_blocks=any(SUMMED[op.role.data] == "b" for op in drained),
         )  # fmt: skip
+        streamed = {tensor.name for tensor in tensors}
+        whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}
+        room = self.builder.room_beside(whole)
         best: tuple[int, Plan] | None = None
         for plan in blocks.plans(self.sizes, self.walked()):
             order = self.order(plan)
-            if sum(nest.panel_bytes(plan, tensor, order) for tensor in tensors) > self.builder.panel_budget:
+            if sum(nest.panel_bytes(plan, tensor, order) for tensor in tensors) > room:
                 continue
             traffic = nest.traffic(plan, order)
             if best is None or traffic < best[0]:
                 best = traffic, plan
         if best is None:
-            raise UserError(
+            raise ScratchpadError(
                 f'layer "{self.layer}"',
                 f"no part of it fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one",
             )
