@@ -104,13 +104,15 @@ class _Gather:
         return _PhaseNest(self.builder, product, self.mapping, self.in_dram)
 
     def share_work(self) -> None:
-        """Divide the graph's MACs among the phases: with the zeros around dY they do more."""
+        """Divide the graph's MACs among the phases where the zeros around dY make more of them; cut off padding makes fewer."""
         products = [nest.products[0] for _, nest in self.nests]
         total = sum(product.macs for product in products)
+        if total <= self.op.macs:
+            return
         shares = [self.op.macs * product.macs // total for product in products]
         shares[0] += self.op.macs - sum(shares)
         for product, share in zip(products, shares, strict=True):
-            product.work = None if share == product.macs else IntegerAttr(share, i64)
+            product.work = IntegerAttr(share, i64)
 
     def region(self, phases: Sequence[Phase]) -> tuple[list[int], list[int], list[int]]:
         """Starts, sizes and steps of the words of dX that a phase computes."""
