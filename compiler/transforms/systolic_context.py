@@ -37,7 +37,8 @@ class Context:
         self._macs: list[int] = []
         self._traffic: list[int] = []
         self._phases: dict[SSAValue, int] = {}
-        self._seen: set[SSAValue] = set()
+        self._unread: dict[SSAValue, int] = {}
+        self._unwritten: dict[SSAValue, int] = {}
         self._kept = {storage(op.input) for op in program.body.block.ops if isinstance(op, tile.PublishOp)}
 
     def memory(self, value: SSAValue) -> Memory:
@@ -68,18 +69,26 @@ class Context:
         """MACs of the current operation."""
         self._macs[-1] += macs
 
-    def reads(self, tensor: SSAValue) -> None:
-        """The operation reads a DRAM tensor: compulsory the first time, unless the program made it itself."""
-        owner = tensor.owner
+    def reads(self, value: SSAValue) -> None:
+        """The operation reads a DRAM tensor or a part of it: compulsory once, unless the program made it itself."""
+        owner = storage(value).owner
         assert isinstance(owner, tile.TensorOp)
-        if owner.kind.data != "scratch" and tensor not in self._seen:
-            self._seen.add(tensor)
-            self._traffic[-1] += nbytes(tensor)
+        if owner.kind.data != "scratch":
+            self._compulsory(self._unread, value)
 
-    def writes(self, tensor: SSAValue) -> None:
-        """The operation writes a DRAM tensor: compulsory if the user gets it."""
-        if tensor in self._kept:
-            self._traffic[-1] += nbytes(tensor)
+    def writes(self, value: SSAValue) -> None:
+        """The operation writes a DRAM tensor or a part of it: compulsory once, if the user gets it."""
+        if storage(value) in self._kept:
+            self._compulsory(self._unwritten, value)
+
+    def _compulsory(self, left: dict[SSAValue, int], value: SSAValue) -> None:
+        """Count the bytes of a value, as far as they are not more than what is left of its tensor; a block stands for all blocks."""
+        tensor = storage(value)
+        while isinstance(value.owner, tile.WindowOp):
+            value = value.owner.input
+        moved = min(nbytes(value), left.setdefault(tensor, nbytes(tensor)))
+        left[tensor] -= moved
+        self._traffic[-1] += moved
 
     # -- rings and semaphores -----------------------------------------------------------------------------------------
 

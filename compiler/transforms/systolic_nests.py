@@ -189,7 +189,7 @@ class _Nest:
     def load(self, src: SSAValue, slot: SSAValue, axes: str, tag: str, ring: str, stack: Stack) -> list[Operation]:
         memory = Memory.of(src)
         self.touch(Queue.dma_in, memory, writes=False)
-        self.context.reads(storage(src))
+        self.context.reads(src)
         dims = self.tile_dims(memory, axes, stack)
         source = memory.stream(dims, self.moved(memory, axes, stack), None, Operand[tag])
         target = self.slot_stream(slot, self.slot_dims(Memory.of(slot), dims), tag, stack)
@@ -249,7 +249,7 @@ class _Nest:
     def store(self, op: tile.DrainOp, stack: Stack) -> list[Operation]:
         memory, axes, tag = Memory.of(op.dst), op.axes.data, op.tag.data
         self.touch(Queue.dma_out, memory, writes=True)
-        self.context.writes(storage(op.dst))
+        self.context.writes(op.dst)
         dims = self.tile_dims(memory, axes, stack)
         source = self.slot_stream(op.slot[0], self.slot_dims(Memory.of(op.slot[0]), dims), tag, stack)
         target = memory.stream(dims, self.moved(memory, axes, stack), None, Operand[tag])
@@ -264,7 +264,7 @@ class _Nest:
     def load_panel(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
         self.touch(Queue.dma_in, Memory.of(op.tensor), writes=False)
         self.touch(Queue.dma_in, Memory.of(op.panel), writes=True)
-        self.context.reads(storage(op.tensor))
+        self.context.reads(op.tensor)
         return [self.wait(self.panel_token(op, "empty")), self.moved_panel(op, stack), self.signal(self.panel_token(op, "full"))]
 
     def store_panel(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
@@ -272,7 +272,7 @@ class _Nest:
             return []
         self.touch(Queue.dma_out, Memory.of(op.tensor), writes=True)
         self.touch(Queue.dma_out, Memory.of(op.panel), writes=False)
-        self.context.writes(storage(op.tensor))
+        self.context.writes(op.tensor)
         store = self.moved_panel(op, stack, out=True)
         return [self.wait(self.panel_token(op, "done")), store, self.signal(self.panel_token(op, "empty"))]
 

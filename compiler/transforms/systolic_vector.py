@@ -11,7 +11,6 @@ from compiler.dialects.systolic import OPS, loop_of
 from compiler.dialects.train import to_ints
 from compiler.schedule.access import broadcast, collapse
 from compiler.schedule.tokens import Access
-from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_streams import Loop, Memory, ring_of
 from isa.instructions import IMM, Queue
@@ -33,9 +32,9 @@ def lower_copy(context: Context, op: tile.CopyOp) -> Piece:
     inward = src.space is Space.dram
     queue = Queue.dma_in if inward else Queue.dma_out
     if inward:
-        context.reads(storage(op.src))
+        context.reads(op.src)
     else:
-        context.writes(storage(op.dst))
+        context.writes(op.dst)
     provenance = _provenance(context, op)
 
     def make(streams: list[Stream]) -> Operation:
@@ -140,9 +139,9 @@ class _Sgd:
             OPS["st"].of(self.provenance, dst=self.whole(self.skip + i), src=self.chunk(self.skip + i)) for i in self.written
         ]
         for value in self.moved:
-            self.context.reads(storage(value))
+            self.context.reads(value)
         for value in self.op.weights:
-            self.context.writes(storage(value))
+            self.context.writes(value)
         code = {
             Queue.dma_in: self.repeat("update.empty", transfers_in, "update.full"),
             Queue.vector: self.repeat("update.full", self.compute(), "update.done"),
