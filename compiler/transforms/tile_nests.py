@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import prod
 
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Operation, SSAValue
@@ -13,6 +14,9 @@ from compiler.schedule.blocks import Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.transforms.allocate_memory import ScratchpadError
 from compiler.transforms.tile_builder import TileBuilder
+
+FAIR = 2
+"""How many times the cycles of the best plan are too many."""
 
 
 class Nest:
@@ -121,7 +125,7 @@ class Nest:
         return [self.value(op, name) for op, name in names if name is not None]
 
     def choose(self) -> Plan:
-        """The plan with the least DRAM traffic of those whose panels fit."""
+        """The quickest plan of those whose panels fit, by estimate."""
         tensors = self.streamed_from_dram
         if not tensors:
             return Plan()
@@ -135,20 +139,28 @@ class Nest:
         streamed = {tensor.name for tensor in tensors}
         whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}
         room = self.builder.room_beside(whole)
-        best: tuple[int, Plan] | None = None
+        costs = []
         for plan in blocks.plans(self.sizes, self.walked()):
             order = self.order(plan)
-            if sum(nest.panel_bytes(plan, tensor, order) for tensor in tensors) > room:
-                continue
-            traffic = nest.traffic(plan, order)
-            if best is None or traffic < best[0]:
-                best = traffic, plan
-        if best is None:
+            taken = sum(nest.panel_bytes(plan, tensor, order) for tensor in tensors)
+            if taken <= self.builder.panel_budget:
+                costs.append((self.estimate(plan, order, nest.traffic(plan, order)), taken, plan))
+        best = min((cost for cost in costs if cost[1] <= room), key=lambda cost: cost[0], default=None)
+        # Beside large tensors in the scratchpad panels may fit, but so small ones that these had better be in DRAM too.
+        if best is None or best[0][0] > FAIR * min(cost[0][0] for cost in costs):
             raise ScratchpadError(
                 f'layer "{self.layer}"',
                 f"no part of it fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one",
             )
-        return best[1]
+        return best[2]
+
+    def estimate(self, plan: Plan, order: Sequence[str], traffic: int) -> tuple[float, int]:
+        """Cycles that a plan should take, whichever of DRAM and array binds, and its traffic: only to choose between plans."""
+        machine, sizes = self.builder.machine, plan.split(self.sizes)
+        turns = blocks.turns_of(sizes, self.tile)
+        beats = len(self.products) * prod(sizes[axis] for axis in self.axes_of(self.mapping.time))
+        tiles = prod(turns[axis] for axis in order)
+        return max(traffic / machine.dram.bytes_per_cycle, tiles * max(beats, machine.rows + 1)), traffic
 
     def walked(self) -> list[str]:
         """Axes that may be walked in blocks, the outermost first: those of b, and those that stream where nothing is summed over them."""
