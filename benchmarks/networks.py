@@ -63,7 +63,7 @@ def table(files: list[str]) -> str:
         for network in dict.fromkeys(row["network"] for row in rows):
             by = {row["schedule"]: row for row in rows if row["network"] == network}
             ours = by["interleaved"]
-            ratios = [f"{by[name]['cycles'] / ours['cycles']:.2f}" if name in by else "does not fit" for name in BASELINES]
+            ratios = [f"{by[name]['cycles'] / ours['cycles']:.2f}" if name in by else "–" for name in BASELINES]
             words = [row["scratchpad_reads"] + row["scratchpad_writes"] for row in (by["sequential"], ours)]
             dram = by["sequential"]["dram_bytes"] / ours["dram_bytes"]
             figures = [*ratios, f"{ours['cycles'] / by['auto']['cycles']:.2f}", f"{words[0] / words[1]:.2f}", f"{dram:.2f}"]
