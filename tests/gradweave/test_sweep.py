@@ -24,7 +24,8 @@ from gradweave.sweeping.grid import load_grid
 from gradweave.sweeping.points import Outcome, measure
 
 Cli = Callable[..., Result]
-ROOT = Path(gradweave.__file__).parents[1]
+PACKAGES = Path(gradweave.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MODELS = [f"programs/{name}" for name in ("digits_mlp.onnxtxt", "digits_cnn.onnxtxt", "deep_mlp.onnxtxt", "torch_mlp.onnx")]
 GRID = """\
 base = "programs/machines/8x8.toml"
@@ -54,7 +55,7 @@ def lines(path: Path) -> list[str]:
 
 def gradweave_command(*arguments: str) -> dict[str, Any]:
     """What ``subprocess`` needs to run ``gradweave``, installed or not."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PACKAGES), os.environ.get("PYTHONPATH", "")])}
     return {"args": [sys.executable, "-c", "from gradweave.cli import main; main()", *arguments], "env": environment, "text": True}
 
 
