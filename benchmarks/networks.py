@@ -16,9 +16,7 @@ import click
 import onnx.backend.test
 
 from compiler.driver import training_step
-from compiler.schedule.schedules import Schedule
 from compiler.schedule.search import auto, best_sequential
-from emulator.report import Report
 from gradweave.scheduling import search_for
 from isa.files import write
 from isa.machine import load_machine
@@ -35,20 +33,16 @@ FOLDER = Path(onnx.backend.test.__file__).parent / "data" / "light"
 def measure(network: str, machine_file: str, batch: int) -> list[dict[str, Any]]:
     """One row for each schedule, all from one search."""
     step = training_step(FOLDER / f"light_{network}.onnx", batch=batch, init="he")
-    runs: dict[str, dict[str, Any]] = {}
     start = time.perf_counter()
-
-    def watch(schedule: Schedule, report: Report) -> None:
-        click.echo(f"{network} batch {batch} {schedule.name}: {report.cycles:,} cycles, {time.perf_counter() - start:.0f} s", err=True)
-        figures = report.to_dict()
-        runs[schedule.name] = {key: figures[key] for key in KEPT}
-
-    search = search_for(step, load_machine(machine_file), watch=watch)
+    search = search_for(step, load_machine(machine_file))
     best_sequential(search)
-    runs["best-sequential"] = min(runs.values(), key=lambda run: run["cycles"])
+    sequential = search.least
     auto(search, fused_update=False)
-    runs["auto"] = min(runs.values(), key=lambda run: run["cycles"])
-    return [{"network": network, "batch": batch, "schedule": name, **runs[name]} for name in SCHEDULES if name in runs]
+    click.echo(f"{network} batch {batch}: {len(search.tried)} runs in {time.perf_counter() - start:.0f} s", err=True)
+    runs = dict(search.tried) | {"best-sequential": sequential, "auto": search.least}
+    found = {name: run.report.to_dict() for name, run in runs.items() if run is not None and run.report is not None}
+    of = {"network": network, "batch": batch}
+    return [{**of, "schedule": name, **{key: found[name][key] for key in KEPT}} for name in SCHEDULES if name in found]
 
 
 def table(files: list[str]) -> str:

@@ -60,5 +60,4 @@ def run(
         compiled = program
     else:
         compiled = compile(program, seed=seed, **options)
-    drawn = draw_inputs(compiled, seed) if inputs is None and engine != "timing" else inputs or {}
-    return Emulator(compiled, engine=engine).run(drawn, trace=trace)
+    return Emulator(compiled, engine=engine).run(draw_inputs(compiled, seed) if inputs is None else inputs, trace=trace)

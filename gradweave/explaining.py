@@ -7,9 +7,8 @@ from typing import Any
 
 import onnx
 
-from compiler.schedule.schedules import SCHEDULES, Schedule
+from compiler.schedule.schedules import SCHEDULES
 from compiler.schedule.search import FOREVER, auto
-from emulator.report import Report
 from gradweave.compiling import StepCompiler, StepOptions
 from gradweave.scheduling import SEARCHED, search_for
 from isa.errors import UserError
@@ -61,18 +60,13 @@ def explain(
         UserError: the model, the machine or an option cannot be used.
     """
     step = StepCompiler(model, StepOptions(batch, loss, optimizer, (), init, seed, True)).step
-    reports: dict[int, Report] = {}
     machine = machine or Machine()
-
-    def watch(schedule: Schedule, report: Report) -> None:
-        reports.setdefault(report.cycles, report)
-
-    search = search_for(step, machine, double_buffer=double_buffer, fused_update=fused_update, watch=watch)
+    search = search_for(step, machine, double_buffer=double_buffer, fused_update=fused_update)
     if search.layers:
         auto(search, fused_update=fused_update)
     if search.least is None:
         raise UserError(step.name, "has no layer with gradients, so there is nothing to choose")
-    report = reports[search.least.cycles].to_dict()
+    report = search.least.report.to_dict()
     alike = [tried for tried in search.tried if tried[0] in SCHEDULES and tried[0] not in SEARCHED]
     uniform, measured = min(alike, key=lambda tried: tried[1].cycles)
     layers = {layer["layer"]: layer for layer in report["layers"]}

@@ -21,10 +21,9 @@ def search_for(
     *,
     double_buffer: bool = True,
     fused_update: bool = False,
-    watch: Callable[[Schedule, Report], None] | None = None,
     run: Callable[[Schedule], Report] | None = None,
 ) -> Search:
-    """A search over the layers of a training step, nothing tried yet; ``watch`` is told of all that is.
+    """A search over the layers of a training step, nothing tried yet; what it measures has the ``Report`` of the run.
 
     ``run`` compiles and times the step under a schedule, where the caller has a way of its own to do so.
     """
@@ -36,9 +35,8 @@ def search_for(
 
     def measure(trial: Schedule) -> Measured:
         report = (run or run_once)(trial)
-        if watch is not None:
-            watch(trial, report)
-        return Measured(report.whole.cycles, report.whole.bound_cycles, {layer.name: layer.tally.cycles for layer in report.layers})
+        layers = {layer.name: layer.tally.cycles for layer in report.layers}
+        return Measured(report.whole.cycles, report.whole.bound_cycles, layers, report)
 
     return Search({op.layer.data: op.class_sizes for op in products}, machine, double_buffer, measure)
 

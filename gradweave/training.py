@@ -90,13 +90,13 @@ def train(
         check_model_path(save)
     raw = read_model(str(model))
     batch = batch or _fixed_batch(raw) or DEFAULT_BATCH
-    options = {"machine": machine, "schedule": schedule, "double_buffer": double_buffer, "batch": batch}
-    program = compile(model, loss=loss, optimizer=optimizer, fused_update=fused_update, **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"machine": machine, "schedule": schedule, "double_buffer": double_buffer, "batch": batch}
+    program = compile(model, loss=loss, optimizer=optimizer, fused_update=fused_update, **options)
     x, y = _inputs(program, str(model))
     samples = dataset_from(data, x, y)
     if len(samples.x_train) < batch:
         raise UserError(str(data), f"x_train has {len(samples.x_train)} samples, fewer than a batch of {batch}; give a smaller --batch")
-    forward = compile(model, backward=False, **options) if len(samples.x_test) else None  # type: ignore[arg-type]
+    forward = compile(model, backward=False, **options) if len(samples.x_test) else None
 
     trainer, order = Emulator(program, engine=engine), np.random.default_rng(seed)
     metric = "mse" if y.classes is None else "accuracy"

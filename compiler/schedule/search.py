@@ -5,6 +5,7 @@ The machine's own timing decides: the caller passes a function that compiles the
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from compiler.schedule.mapping import INTERLEAVED
 from compiler.schedule.schedules import BY_BEAT, CANDIDATES, SCHEDULES, Choice, Schedule, Sizes, fixed
@@ -26,6 +27,8 @@ class Measured:
     cycles: int
     bound: int
     layers: Mapping[str, int]
+    report: Any = None
+    """All else that the caller has to say of the run; the search does not look at it."""
 
 
 @dataclass(slots=True)

@@ -1,11 +1,12 @@
 """``allocate-memory``: give every tensor its DRAM address and every buffer its place in the scratchpad."""
 
+from collections.abc import KeysView
 from dataclasses import dataclass
 
 import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import FixedBitwidthType, IntegerAttr, ModuleOp, i64
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
@@ -28,6 +29,16 @@ def storage(value: SSAValue) -> SSAValue:
     while isinstance(value.owner, tile.ViewOp | tile.SliceOp | tile.WindowOp):
         value = value.owner.input
     return value
+
+
+def touched(op: Operation) -> KeysView[SSAValue]:
+    """Tensors and buffers that an operation, or one inside it, reads or writes, in the order in which it names them."""
+    return dict.fromkeys(storage(operand) for inner in op.walk() for operand in inner.operands).keys()
+
+
+def written(op: Operation) -> KeysView[SSAValue]:
+    """Those that it writes."""
+    return dict.fromkeys(storage(value) for inner in op.walk() for value in tile.written(inner)).keys()
 
 
 class ScratchpadError(UserError):
@@ -60,10 +71,9 @@ def uses_of(program: tile.ProgramOp) -> tuple[list[tile.TileOp], dict[tile.Buffe
     uses: dict[tile.BufferOp, list[int]] = {}
     work = [op for op in program.body.block.ops if isinstance(op, tile.TileOp)]
     for index, op in enumerate(work):
-        owners = {storage(operand).owner: None for inner in op.walk() for operand in inner.operands}
-        for owner in owners:
-            if isinstance(owner, tile.BufferOp):
-                uses.setdefault(owner, []).append(index)
+        for memory in touched(op):
+            if isinstance(memory.owner, tile.BufferOp):
+                uses.setdefault(memory.owner, []).append(index)
     for buffer, own in uses.items():
         # The rings of tiles serve all nests, and run ahead from one into the next.
         if buffer.symbol.data.endswith(".tiles"):

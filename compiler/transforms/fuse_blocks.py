@@ -16,7 +16,7 @@ from xdsl.rewriter import Rewriter
 from compiler.dialects import tile
 from compiler.dialects.machine import to_machine
 from compiler.schedule.blocks import panel_budget
-from compiler.transforms.allocate_memory import scratchpad_bytes, storage
+from compiler.transforms.allocate_memory import scratchpad_bytes, storage, touched, written
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,10 @@ def _fuse(program: tile.ProgramOp) -> None:
 # -- what may be fused ------------------------------------------------------------------------------------------------
 
 
-def _touched(op: Operation) -> set[SSAValue]:
-    """Tensors and buffers that an operation, or one inside it, reads or writes."""
-    return {storage(operand) for inner in op.walk() for operand in inner.operands}
-
-
-def _written(op: Operation) -> set[SSAValue]:
-    return {storage(value) for inner in op.walk() for value in tile.written(inner)}
-
-
 def _can_sink(op: tile.BlocksOp, past: Iterable[tile.TileOp]) -> bool:
     """Whether the operation may as well happen after these."""
-    touched, written = _touched(op), _written(op)
-    return all(not _written(other) & touched and not _touched(other) & written for other in past)
+    mine, changed = touched(op), written(op)
+    return all(not written(other) & mine and not touched(other) & changed for other in past)
 
 
 Part = tuple[SSAValue, int, int]
@@ -78,7 +69,7 @@ def _follows(first: tile.BlocksOp, second: tile.BlocksOp) -> bool:
     """Whether both go through the same blocks, and block i of the second needs of the first's results at most block i."""
     if (first.count, first.slots) != (second.count, second.slots) or not _moved(first).keys() & _loads(second).keys():
         return False
-    shared = _written(first) & _touched(second) | _touched(first) & _written(second)
+    shared = written(first) & touched(second) | touched(first) & written(second)
     parts: dict[SSAValue, set[Part]] = {}
     for op in (*first.body.block.ops, *second.body.block.ops):
         if not isinstance(op, tile.WindowOp):
@@ -105,7 +96,7 @@ def _moved(op: tile.BlocksOp) -> dict[Part, SSAValue]:
 
 def _panel_bytes(first: tile.BlocksOp, second: tile.BlocksOp) -> int:
     """Scratchpad bytes of what belongs to both operations alone, once they are one."""
-    buffers = {value.owner for op in (first, second) for value in _touched(op)}
+    buffers = {value.owner for op in (first, second) for value in touched(op)}
     again = {copy.dst.owner for part, copy in _loads(second).items() if part in _moved(first)}
     own = [b for b in buffers - again if isinstance(b, tile.BufferOp) and _users(b) <= {first, second}]
     return sum(scratchpad_bytes(buffer) for buffer in own)

@@ -17,7 +17,7 @@ from xdsl.rewriter import Rewriter
 from compiler.dialects import tile
 from compiler.dialects.machine import to_machine
 from compiler.schedule.spilling import Tenant, spill
-from compiler.transforms.allocate_memory import scratchpad_bytes, storage, uses_of
+from compiler.transforms.allocate_memory import scratchpad_bytes, storage, uses_of, written
 
 PRODUCT = "spill"
 
@@ -60,13 +60,13 @@ class _Mover:
         self.copies: dict[SSAValue, SSAValue] = {}
         """Memory in DRAM that holds the same words as a buffer for as long as it has to."""
         self.last_load = {buffer: own[-1][1] for buffer, own in gaps.items()}
-        self.written: dict[SSAValue, list[int]] = defaultdict(list)
+        self.writes: dict[SSAValue, list[int]] = defaultdict(list)
         """The operations that write to each memory."""
 
     def walk(self, work: Sequence[tile.TileOp]) -> None:
         for index, op in enumerate(work):
-            for memory in {storage(value) for inner in op.walk() for value in tile.written(inner)}:
-                self.written[memory].append(index)
+            for memory in written(op):
+                self.writes[memory].append(index)
         for index, op in enumerate(work):
             for buffer in self.coming.get(index, ()):
                 self.load(buffer, op)
@@ -110,14 +110,12 @@ class _Mover:
 
     def note(self, op: tile.TileOp, index: int) -> None:
         """A buffer that is written to has no copy any more; a transfer of all of it makes one, if nothing writes to that too early."""
-        for inner in op.walk():
-            for value in tile.written(inner):
-                memory = storage(value)
-                self.copies.pop(self.buffers.get(memory, memory), None)
+        for memory in written(op):
+            self.copies.pop(self.buffers.get(memory, memory), None)
         if isinstance(op, tile.CopyOp):
             outside, inside = (op.src, op.dst) if tile.in_dram(op.src) else (op.dst, op.src)
             buffer = self.buffers.get(inside)
-            if buffer is not None and not any(index < at < self.last_load[buffer] for at in self.written[storage(outside)]):
+            if buffer is not None and not any(index < at < self.last_load[buffer] for at in self.writes[storage(outside)]):
                 self.copies[buffer] = outside
 
 

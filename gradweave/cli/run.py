@@ -60,7 +60,7 @@ def command(
         check_options(options)
         with doing(f"compiling {Path(target).name}"):
             program = gradweave.compile(target, seed=seed, **options)
-    values = inputs_from(inputs, program) if inputs is not None else {} if engine == "timing" else draw_inputs(program, seed)
+    values = draw_inputs(program, seed) if inputs is None else inputs_from(inputs, program)
     with doing(f"running {program.name}"):
         result = Emulator(program, engine).run(values, trace=trace is not None)
     report = result.report.to_dict()

@@ -18,6 +18,7 @@ import pytest
 from single_layer import DW, FWD, taken
 
 TABLE = Path(__file__).parents[3] / "shared" / "data" / "scalesim_gemm_dev.csv"
+pytestmark = pytest.mark.skipif(not TABLE.exists(), reason="the table is not among the project's own files")
 OUTSIDE = {"ws": 6, "is": 4, "os": 4}
 """Cycles beyond the folds: loads, tokens and the store; Y goes through the vector unit too, for it stays in the scratchpad until then."""
 
@@ -29,7 +30,6 @@ def rows() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.skipif(not TABLE.exists(), reason="the table is not among the project's own files")
 @pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row['name']}-{row['array_rows']}x{row['array_cols']}-{row['dataflow']}")
 def test_folds_take_what_scalesim_counts(row: dict[str, str]) -> None:
     m, n, k, array_rows, array_cols = (int(row[name]) for name in ("M", "N", "K", "array_rows", "array_cols"))
@@ -42,7 +42,6 @@ def test_folds_take_what_scalesim_counts(row: dict[str, str]) -> None:
     assert found == int(row["cycles"]) + extra + OUTSIDE[flow]
 
 
-@pytest.mark.skipif(not TABLE.exists(), reason="the table is not among the project's own files")
 def test_the_table_has_all_three_dataflows() -> None:
     assert {row["dataflow"] for row in rows()} == {"ws", "os", "is"}
     assert len(rows()) >= 90

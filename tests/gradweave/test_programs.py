@@ -1,7 +1,6 @@
 """What the folder ``programs`` holds is what it says it is."""
 
 import hashlib
-import importlib.util
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import onnx.checker
 import onnx.parser
 import pytest
 from damage import CASES, damage
+from scripts import script
 
 from isa.errors import UserError
 from isa.machine import Machine, load_machine, parse_machine
@@ -118,12 +118,7 @@ def test_digits() -> None:
 @pytest.fixture(scope="module")
 def make() -> ModuleType:
     """The script ``programs/make.py``."""
-    spec = importlib.util.spec_from_file_location("make", PROGRAMS / "make.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(PROGRAMS / "make.py")
 
 
 def test_the_models_can_be_made_again(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

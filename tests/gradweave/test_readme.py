@@ -1,6 +1,5 @@
 """What the README says is so."""
 
-import importlib.util
 import json
 import re
 import shlex
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from scripts import script
 
 from compiler.opt import main as opt
 from gradweave.cli import main
@@ -62,21 +62,13 @@ def test_both_readmes_have_commands() -> None:
 
 
 def test_the_figures_are_those_that_are_measured() -> None:
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script(ROOT / "benchmarks" / "readme.py")
     for name, content in module.sections().items():
         assert f"<!-- {name} -->\n{content}\n<!-- end -->" in README, "run: python benchmarks/readme.py --write"
 
 
 def test_the_table_of_networks_is_that_of_the_files() -> None:
-    spec = importlib.util.spec_from_file_location("networks", ROOT / "benchmarks" / "networks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script(ROOT / "benchmarks" / "networks.py")
     section = module.section()
     assert section in README, "run: python benchmarks/networks.py --readme"
     assert len(section.splitlines()) == 2 + 2 + 2 * len(module.NETWORKS)
