@@ -129,7 +129,9 @@ class _Nest:
         ops = list(ops)
         stages = [op for op in ops if isinstance(op, tile.StageOp)]
         for stage in stages:
-            if stage.way.data != "out":
+            if stage.way.data == "zeroed":
+                self.memories[stage.panel].fill(0)
+            elif stage.way.data != "out":
                 self.stage(stage, at, out=False)
         for op in ops:
             if isinstance(op, tile.ForOp):

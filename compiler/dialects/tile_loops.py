@@ -137,7 +137,8 @@ class StageOp(_Axes):
     """Bring a panel of a tensor from DRAM into a ring, or take it back.
 
     A panel is what the loops over the axes ``outside`` choose: of an axis on the array's lanes one tile, of others one turn; it has all
-    of every other axis.  ``way``: in, out, or inout for partial sums, which come in and go out again.
+    of every other axis.  ``way``: in, out, zeroed for sums that go out having begun as zeros, or inout for sums that are not complete when
+    they go out, and come in again.
     """
 
     name = "tile.stage"
@@ -158,8 +159,8 @@ class StageOp(_Axes):
         )  # fmt: skip
 
     def verify_(self) -> None:
-        if self.way.data not in ("in", "out", "inout"):
-            raise VerifyException(f"a panel goes in, out or inout, not {self.way.data!r}")
+        if self.way.data not in ("in", "out", "zeroed", "inout"):
+            raise VerifyException(f"a panel goes in, out, zeroed or inout, not {self.way.data!r}")
         self.verify_axes(self.axes, self.tensor)
         self.verify_axes(self.axes, self.panel)
 

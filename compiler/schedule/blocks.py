@@ -1,11 +1,11 @@
 """Work on tensors that the scratchpad does not hold: which part of them is there at a time.
 
-The array's operands come as *panels* (see ``tile.stage``).  A plan says which axes of a layer (of its b class: batch, rows of pixels; or
-of those that stream) are walked in blocks, outermost, and whether a panel has one tile of channels or all of them.  Blocks divide their
-axis evenly: a convolution's block reads rows beyond its own, so a ragged last block would be of another shape.
+The array's operands come as *panels* (see ``tile.stage``).  A plan says which axes of a layer are walked in blocks, outermost, of which its
+panels have single tiles, and in which order; `plans.py` chooses one.  Blocks divide their axis evenly: a convolution's block reads rows
+beyond its own, so a ragged last block would be of another shape.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, isqrt, prod
 
@@ -19,7 +19,14 @@ PANELS = 8
 
 def panel_budget(machine: Machine) -> int:
     """Bytes that the panels of one operation may take: tensors that live in the scratchpad need the rest."""
-    return machine.scratchpad.bytes * 3 // 4
+    return machine.scratchpad.bytes * 7 // 8
+
+
+class Extents(dict[str, int]):
+    """Extents by axis, never changed, so that they can be part of a key."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +38,39 @@ class Streamed:
     result: bool = False
     summed: frozenset[str] = frozenset()
     overlaps: bool = False
+    gaps: bool = False
+    """Whether it has words that no product adds to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is in the scratchpad at a time.
 
-    ``blocks``: size of a block of each axis walked in blocks; ``tiled``: panels have one tile of the axes on the lanes, and one group.
+    ``blocks``: size of a block of each axis walked in blocks.  ``outer``: the loops that choose panels, from the outermost: over the blocks
+    of an axis (``Y``), over single groups or single tiles of an axis on the lanes (``k``).
     """
 
     blocks: Mapping[str, int] = field(default_factory=dict)
-    tiled: bool = True
+    outer: tuple[str, ...] = ()
+    slots: int = 1
+    """Panels of a tensor that are there at a time: with two, one is moved while the other is in use."""
 
     def split(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Extents with the blocked axes split: Y blocks of y rows."""
         split = {axis.upper(): sizes[axis] // size for axis, size in self.blocks.items()}
         return split | {axis: self.blocks.get(axis, extent) for axis, extent in sizes.items()}
 
-    def outside(self, axes: str, lanes: Iterable[str], turns: Mapping[str, int]) -> str:
-        """The axes whose loops choose a panel of the tensor, its axes given blocked; a loop of one turn chooses nothing."""
+    def order(self, inner: Sequence[str]) -> list[str]:
+        """All loops, from the outermost; ``inner``: the order of those that choose no panel."""
+        return [*self.outer, *(axis for axis in inner if axis not in self.outer)]
+
+    def outside(self, axes: str, turns: Mapping[str, int]) -> str:
+        """The axes whose loops choose a panel of the tensor, its axes given blocked; a loop of one turn chooses nothing.
+
+        Tiles of an axis that shares its dimension with another overlap: those panels have all of it.
+        """
         own = axes_in(axes)
-        chosen = [axis for axis in sorted(own) if axis.isupper()]
-        if self.tiled:
-            # Tiles of an axis that shares its dimension with another overlap: those panels have all of it.
-            chosen += [axis for axis in ("g", *lanes) if axis in own and (axis == "g" or not shared(axes, axis))]
+        chosen = [axis for axis in self.outer if axis in own and (axis.isupper() or axis == "g" or not shared(axes, axis))]
         return "".join(axis for axis in chosen if turns[axis] > 1)
 
 
@@ -80,81 +96,108 @@ def enclosing(order: Sequence[str], outside: str) -> list[str]:
     return list(order[: last + 1])
 
 
-def must_accumulate(tensor: Streamed, order: Sequence[str], outside: str, turns: Mapping[str, int]) -> bool:
-    """Whether a result's panel goes back to DRAM before its sums are complete, or has words that no loop is the first to write."""
+def must_accumulate(tensor: Streamed, order: Sequence[str], outside: str, sizes: Mapping[str, int], turns: Mapping[str, int]) -> bool:
+    """Whether a result's panel goes back to DRAM before its sums are complete: they are summed over a loop around it, or panels overlap."""
     around = enclosing(order, outside)
-    return tensor.result and (tensor.overlaps or any(axis.lower() in tensor.summed and turns[axis] > 1 for axis in around))
+    return tensor.result and (
+        any(axis.lower() in tensor.summed and turns[axis] > 1 for axis in around)
+        or any(_beyond(tensor, axis.lower(), sizes) > 0 for axis in outside if axis.isupper())
+    )
 
 
-def ring_slots(tensor: Streamed, order: Sequence[str], outside: str, turns: Mapping[str, int], most: int) -> int:
+def has_gaps(tensor: Streamed, outside: str, sizes: Mapping[str, int]) -> bool:
+    """Whether a result has words that no panel has, which have to become 0 in DRAM."""
+    return tensor.gaps or (tensor.result and any(_beyond(tensor, axis.lower(), sizes) < 0 for axis in outside if axis.isupper()))
+
+
+def _beyond(tensor: Streamed, axis: str, sizes: Mapping[str, int]) -> int:
+    """Entries that a block of the axis shares with the next one; negative: that lie between them."""
+    terms = next(dict(terms) for terms in parse_axes(tensor.axes) if axis in dict(terms))
+    return 1 + sum(factor * (sizes[other] - 1) for other, factor in terms.items() if other not in (axis, "g")) - terms[axis]
+
+
+def ring_slots(
+    tensor: Streamed, order: Sequence[str], outside: str, sizes: Mapping[str, int], turns: Mapping[str, int], most: int
+) -> int:
     """Panels of a tensor that are in the scratchpad at a time: one where there is only one, or the next may hold words of the last."""
-    return 1 if not outside or must_accumulate(tensor, order, outside, turns) else most
+    return 1 if not outside or must_accumulate(tensor, order, outside, sizes, turns) else most
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a plan does with one tensor."""
+
+    panel: int
+    """Bytes of one of its panels."""
+    slots: int
+    """Panels that are there at a time."""
+    moved: int
+    """Bytes of all panels that come by."""
+    accumulates: bool
+    """Whether they are sums that go out unfinished, and come in again."""
+    zeros: int
+    """Bytes that are set to 0 in DRAM before."""
+
+    @property
+    def taken(self) -> int:
+        """Scratchpad bytes of its panels."""
+        return self.slots * self.panel
+
+    @property
+    def traffic(self) -> int:
+        """DRAM bytes."""
+        return self.zeros + self.moved * (2 if self.accumulates else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """What a plan is chosen for: extents, tiles of the axes on the lanes, streamed tensors, slots of a ring."""
+    """What a plan is chosen for: extents, tiles of the axes on the lanes, streamed tensors."""
 
-    sizes: Mapping[str, int]
-    tiles: Mapping[str, int]
-    tensors: Sequence[Streamed]
-    slots: int
+    sizes: Extents
+    tiles: Extents
+    tensors: tuple[Streamed, ...]
     loaded: bool
     """Whether the stationary operand's tiles come from DRAM."""
     stored: bool
     """Whether accumulators go to DRAM."""
-    sums_blocks: bool
-    """Whether accumulators hold sums over the axes that may be walked in blocks: then blocks add theirs to those in DRAM."""
+    summed: frozenset[str]
+    """Axes over which accumulators hold sums: blocks of these add theirs to those in DRAM."""
 
-    def panel_bytes(self, plan: Plan, tensor: Streamed, order: Sequence[str]) -> int:
-        """Scratchpad bytes of a tensor's panels."""
-        axes, sizes = blocked(tensor.axes, plan.blocks), plan.split(self.sizes)
-        turns = turns_of(sizes, self.tiles)
-        outside = plan.outside(axes, self.tiles, turns)
-        return ring_slots(tensor, order, outside, turns, self.slots) * WORD * prod(panel_shape(axes, outside, sizes, self.tiles))
+    def flow(self, plan: Plan, tensor: Streamed, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int]) -> Flow:
+        """What the plan does with a tensor; ``sizes`` and ``turns``: of all axes, those in blocks split."""
+        axes = blocked(tensor.axes, plan.blocks)
+        outside = plan.outside(axes, turns)
+        panel = prod(panel_shape(axes, outside, sizes, self.tiles))
+        slots = ring_slots(tensor, order, outside, sizes, turns, plan.slots)
+        tiled = {axis: sizes[axis] for axis in self.tiles if axis in outside}
+        moved = prod(panel_shape(axes, outside, sizes, tiled)) if tiled else panel
+        moved *= prod(turns[axis] for axis in enclosing(order, outside) if axis not in tiled)
+        accumulates = must_accumulate(tensor, order, outside, sizes, turns)
+        zeros = prod(panel_shape(axes, "", sizes, {})) if accumulates or has_gaps(tensor, outside, sizes) else 0
+        return Flow(WORD * panel, slots, WORD * moved, accumulates, WORD * zeros)
 
-    def traffic(self, plan: Plan, order: Sequence[str]) -> int:
-        """DRAM bytes that the plan moves."""
-        sizes = plan.split(self.sizes)
-        turns = turns_of(sizes, self.tiles)
+    def tile_traffic(self, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int]) -> int:
+        """DRAM bytes of what is held in the array: the stationary operand's tiles and the accumulators'."""
         # The tiles of an axis together are the axis: the last one may be ragged.
         words = {axis: sizes[axis] if axis in self.tiles else turns[axis] for axis in order}
         total = self.loaded * prod(words.values())
-        if self.sums_blocks and any(sizes[axis] > 1 for axis in order if axis.isupper()):
-            total += 2 * prod(words.values()) + prod(words[axis] for axis in order if not axis.isupper())
+        summed = self.summed_blocks(order)
+        if prod(sizes[axis] for axis in summed) > 1:
+            # Sums are read and written, and start as zeros that are written too.
+            total += 2 * prod(words.values()) + prod(words[axis] for axis in order if axis not in summed)
         else:
             total += self.stored * prod(words.values())
-        for tensor in self.tensors:
-            axes = blocked(tensor.axes, plan.blocks)
-            outside = plan.outside(axes, self.tiles, turns)
-            tiled = {axis: sizes[axis] for axis in self.tiles if axis in outside}
-            moved = prod(panel_shape(axes, outside, sizes, tiled))
-            moved *= prod(turns[axis] for axis in enclosing(order, outside) if axis not in tiled)
-            accumulates = must_accumulate(tensor, order, outside, turns)
-            # Sums are read and written, and start as zeros that are written too.
-            total += 2 * moved + prod(panel_shape(axes, "", sizes, {})) if accumulates else moved
         return WORD * total
+
+    def summed_blocks(self, order: Sequence[str]) -> list[str]:
+        """The loops over blocks whose sums accumulators add to those in DRAM."""
+        return [axis for axis in order if axis.isupper() and axis.lower() in self.summed]
 
 
 def divisors(number: int) -> list[int]:
     """From the largest to 1; in the time of the number's root, since tensors have hundreds of millions of words."""
     low = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
     return [number // d for d in low] + [d for d in reversed(low) if d * d < number]
-
-
-def plans(sizes: Mapping[str, int], axes: Sequence[str]) -> Iterator[Plan]:
-    """Plans for axes that may be walked in blocks, the outermost first.
-
-    All at once, blocks of the first axis, blocks of the second with the first by ones, and so on.
-    """
-    for tiled in (True, False):  # where both move as much, smaller panels overlap better
-        yield Plan({}, tiled)
-        before: dict[str, int] = {}
-        for axis in axes:
-            for size in divisors(sizes[axis])[1:]:
-                yield Plan({**before, axis: size}, tiled)
-            if sizes[axis] > 1:
-                before[axis] = 1
 
 
 def divisor_below(number: int, most: int) -> int:

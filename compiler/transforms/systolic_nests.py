@@ -12,7 +12,7 @@ from compiler.schedule.tokens import Access
 from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_streams import Loop, Memory, dim_of, ring_of, steps
-from isa.instructions import ALWAYS, HELD, NEVER, Queue, When
+from isa.instructions import ALWAYS, HELD, IMM, NEVER, Queue, When
 from isa.stream import MAX_DIMS, Dim, Operand, Stream
 
 Stack = list[Loop]
@@ -111,8 +111,10 @@ class _Nest:
                 return self.load(op.src, op.slot[0], op.axes.data, op.tag.data, "w", stack)
             case tile.ResidentOp(), Queue.wchain:
                 return self.wload(op, stack)
-            case tile.StageOp(), Queue.dma_in if op.way.data != "out":
+            case tile.StageOp(), Queue.dma_in if op.way.data in ("in", "inout"):
                 return self.load_panel(op, stack)
+            case tile.StageOp(), Queue.vector if op.way.data == "zeroed":
+                return self.clear_panel(op, stack)
             case tile.UpdateOp(), Queue.array:
                 return [self.make("upd", lr=op.lr.value.data, decay=op.decay.value.data)]
             case tile.DrainOp(), Queue.gchain:
@@ -147,11 +149,11 @@ class _Nest:
         return not any(isinstance(inner, tile.ForOp) and inner.axis.data.isupper() for op in ops for inner in op.walk())
 
     def panel_token(self, stage: tile.StageOp, state: str) -> int:
-        """Semaphore of a panel: full (from DRAM), done (by the array), empty."""
-        way = stage.way.data
-        same = [s for s in self.stages if s.way == stage.way]
-        slots = 1 if way == "inout" else self.context.slots
-        return self.context.semaphore(f"panel.{way}{same.index(stage)}.{state}", slots if state == "empty" else 0)
+        """Semaphore of a panel: full (from DRAM, or of zeros), done (by the array), empty."""
+        way, slots = stage.way.data, Memory.of(stage.panel).slots
+        same = [s for s in self.stages if s.way == stage.way and Memory.of(s.panel).slots == slots]
+        name = f"panel.{way}" if slots > 1 or way == "inout" else f"single.{way}"
+        return self.context.semaphore(f"{name}{same.index(stage)}.{state}", slots if state == "empty" else 0)
 
     def touch(self, queue: Queue, memory: Memory, *, writes: bool, sums: bool = False) -> None:
         access = Access(queue, memory.space, *memory.span, writes, sums)
@@ -266,6 +268,14 @@ class _Nest:
         self.touch(Queue.dma_in, Memory.of(op.panel), writes=True)
         self.context.reads(op.tensor)
         return [self.wait(self.panel_token(op, "empty")), self.moved_panel(op, stack), self.signal(self.panel_token(op, "full"))]
+
+    def clear_panel(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
+        """Zeros for the array to add to."""
+        panel = Memory.of(op.panel)
+        self.touch(Queue.vector, panel, writes=True)
+        whole = panel.stream([Dim(prod(panel.shape), panel.dtype.size)], (), ring_of(panel, 0, stack), Operand[op.tag.data])
+        fill = self.make("vec", fn="copy", dst=whole, a=IMM, imm=0.0)
+        return [self.wait(self.panel_token(op, "empty")), fill, self.signal(self.panel_token(op, "full"))]
 
     def store_panel(self, op: tile.StageOp, stack: Stack) -> list[Operation]:
         if op.way.data == "in":

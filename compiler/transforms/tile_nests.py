@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from math import prod
 
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Operation, SSAValue
@@ -10,8 +9,9 @@ from xdsl.ir import Operation, SSAValue
 from compiler.dialects import tile, train
 from compiler.schedule import blocks
 from compiler.schedule.axes import blocked, parse_axes, shared
-from compiler.schedule.blocks import Plan, Streamed
+from compiler.schedule.blocks import Extents, Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
+from compiler.schedule.plans import Loops, cheapest
 from compiler.transforms.allocate_memory import ScratchpadError
 from compiler.transforms.tile_builder import TileBuilder
 
@@ -71,18 +71,14 @@ class Nest:
         """Axes of one of the product's tensors, blocks split."""
         return blocked(op.tensors[name], self.plan.blocks)
 
-    def order(self, plan: Plan) -> list[str]:
-        """Axes of the tile loops, from the outermost: groups, blocks, tiles and taps.
+    def inner(self) -> list[str]:
+        """The order of the loops that choose no panels, from the outermost: groups, tiles and taps.
 
-        Where sums go to DRAM in panels they are finished before the next panel, so its tiles are the outer loop.  Otherwise the summed
-        axes are: then a partial sum is read back as late as possible after it was written.
+        The summed axes are the outer loops: then a partial sum is read back as late as possible after it was written.
         """
         time = self.axes_of(self.mapping.time)
         axes = [axis for axis in self.classes if axis not in time and self.classes[axis] != "g" and not axis.isupper()]
-        panels = [t for t in self.streamed_from_dram if t.result] or self.streamed_from_dram
-        if panels:
-            first = [axis for axis in (self.rows, self.cols) if axis in panels[0].axes][:1]
-        elif self.rows_first:
+        if self.rows_first:
             first = [self.rows]
         else:
             summed = [SUMMED[op.role.data] for op in self.products if self.mapping.beat(op.role.data) != "dw"]
@@ -90,9 +86,11 @@ class Nest:
         # Within a class the tiles on the lanes go outside the taps.
         by_lane = sorted(axes, key=lambda axis: axis not in self.tile)
         groups = ["g"] if "g" in self.classes else []
-        outer = [axis.upper() for axis in plan.blocks]
-        inner = [*(a for a in by_lane if a in first), *(a for a in by_lane if a not in first)]
-        return [*groups, *outer, *inner] if plan.tiled else [*outer, *groups, *inner]
+        return [*groups, *(a for a in by_lane if a in first), *(a for a in by_lane if a not in first)]
+
+    def order(self) -> list[str]:
+        """All loops around the beats' own, from the outermost."""
+        return self.plan.order(self.inner())
 
     # -- the plan ---------------------------------------------------------------------------------------------------
 
@@ -106,7 +104,9 @@ class Nest:
                 if value is op.result:
                     if self.wanted_in_dram(value):
                         summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
-                        found[name] = Streamed(name, op.tensors[name], True, summed, self.builder.overlaps(op))
+                        overlaps = self.builder.overlaps(op)
+                        gaps = overlaps and blocks.panel_shape(op.tensors[name], "", self.sizes, {}) != train.shape_of(value)
+                        found[name] = Streamed(name, op.tensors[name], True, summed, overlaps, gaps)
                 elif self.stays_in_dram(value):
                     found[name] = Streamed(name, op.tensors[name])
         return list(found.values())
@@ -131,36 +131,24 @@ class Nest:
             return Plan()
         drained = [op for op in self.products if self.mapping.beat(op.role.data) == "dw"]
         nest = blocks.Nest(
-            self.sizes, self.tile, tensors, self.builder.slots,
+            Extents(self.sizes), Extents(self.tile), tuple(tensors),
             loaded=any(self.stays_in_dram(value) for value in self.stationary()),
             stored=any(self.wanted_in_dram(op.result) for op in drained),
-            sums_blocks=any(SUMMED[op.role.data] == "b" for op in drained),
+            summed=frozenset(a for a, c in self.classes.items() if any(SUMMED[op.role.data] == c for op in drained)),
         )  # fmt: skip
         streamed = {tensor.name for tensor in tensors}
         whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}
         room = self.builder.room_beside(whole)
-        costs = []
-        for plan in blocks.plans(self.sizes, self.walked()):
-            order = self.order(plan)
-            taken = sum(nest.panel_bytes(plan, tensor, order) for tensor in tensors)
-            if taken <= self.builder.panel_budget:
-                costs.append((self.estimate(plan, order, nest.traffic(plan, order)), taken, plan))
-        best = min((cost for cost in costs if cost[1] <= room), key=lambda cost: cost[0], default=None)
+        time = tuple(self.axes_of(self.mapping.time))
+        loops = Loops(tuple(self.walked()), tuple(self.inner()), time, len(self.products), self.builder.slots)
+        best, elsewhere = cheapest(nest, loops, self.builder.machine, self.builder.panel_budget, room)
         # Beside large tensors in the scratchpad panels may fit, but so small ones that these had better be in DRAM too.
-        if best is None or best[0][0] > FAIR * min(cost[0][0] for cost in costs):
+        if best is None or elsewhere is None or best.cycles > FAIR * elsewhere.cycles:
             raise ScratchpadError(
                 f'layer "{self.layer}"',
                 f"no part of it fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one",
             )
-        return best[2]
-
-    def estimate(self, plan: Plan, order: Sequence[str], traffic: int) -> tuple[float, int]:
-        """Cycles that a plan should take, whichever of DRAM and array binds, and its traffic: only to choose between plans."""
-        machine, sizes = self.builder.machine, plan.split(self.sizes)
-        turns = blocks.turns_of(sizes, self.tile)
-        beats = len(self.products) * prod(sizes[axis] for axis in self.axes_of(self.mapping.time))
-        tiles = prod(turns[axis] for axis in order)
-        return max(traffic / machine.dram.bytes_per_cycle, tiles * max(beats, machine.rows + 1)), traffic
+        return best.plan
 
     def walked(self) -> list[str]:
         """Axes that may be walked in blocks, the outermost first: those of b, and those that stream where nothing is summed over them."""
@@ -231,14 +219,14 @@ class Nest:
         """Panels of a tensor in DRAM."""
         axes = self.axes(op, tensor.name)
         turns = blocks.turns_of(self.sizes, self.tile)
-        outside = self.plan.outside(axes, self.tile, turns)
-        accumulates = blocks.must_accumulate(tensor, self.order(self.plan), outside, turns)
+        outside = self.plan.outside(axes, turns)
+        accumulates = blocks.must_accumulate(tensor, self.order(), outside, self.sizes, turns)
         shape = blocks.panel_shape(axes, outside, self.sizes, self.tile)
-        ring = blocks.ring_slots(tensor, self.order(self.plan), outside, turns, self.builder.slots)
+        ring = blocks.ring_slots(tensor, self.order(), outside, self.sizes, turns, self.plan.slots)
         panel = self.builder.buffer(f"{self.layer}.{tensor.name}.panels", shape, f32, ring)
-        if accumulates:
+        if accumulates or blocks.has_gaps(tensor, outside, self.sizes):
             self.builder.fill_dram(home, self.layer, self.product)
-        way = "inout" if accumulates else "out" if tensor.result else "in"
+        way = "inout" if accumulates else "zeroed" if tensor.overlaps else "out" if tensor.result else "in"
         self.stages.append(tile.StageOp(home, axes, tensor.name, panel, way, outside))
         return panel
 
@@ -282,7 +270,7 @@ class Nest:
 
     def loops(self, body: list[Operation]) -> list[Operation]:
         """The tile loops around the body, each with the panels that change with it."""
-        order = self.order(self.plan)
+        order = self.order()
         due: dict[str, list[tile.StageOp]] = {axis: [] for axis in order}
         whole: list[tile.StageOp] = []
         for stage in self.stages:

@@ -94,6 +94,7 @@ def wanted(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], se
 FEATURES = {
     "panel in": r'tile\.stage "in"',
     "panel out": r'tile\.stage "out"',
+    "sums from zeros": r'tile\.stage "zeroed"',
     "sums in DRAM": r'tile\.stage "inout"',
     "blocks of a layer": r'tile\.for "[A-Z]" to (?!1 )',
     "gradients added": r'"p\.tiles"',

@@ -127,7 +127,7 @@ END = 'layer "fc" product "vector"'
         (f'tile.drain %x "k" as "dX" : {SPAD}', "axes 'k' do not fit"),
         (f'tile.drain %far "bk" as "dX" : {DRAM}', "for DRAM, and only that, goes through a slot"),
         (f'tile.stage "inout" %far "bk" as "X" panel %x by "b" : {DRAM}, {SPAD}', None),
-        (f'tile.stage "back" %far "bk" as "X" panel %x by "b" : {DRAM}, {SPAD}', "a panel goes in, out or inout, not 'back'"),
+        (f'tile.stage "back" %far "bk" as "X" panel %x by "b" : {DRAM}, {SPAD}', "a panel goes in, out, zeroed or inout, not 'back'"),
         (f'tile.stage "in" %far "b" as "X" panel %x by "b" : {DRAM}, {SPAD}', "axes 'b' do not fit"),
         (f'tile.beat "dw" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', None),
         (f'tile.beat "dy" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', "no beat 'dy'"),

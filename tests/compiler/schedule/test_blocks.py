@@ -1,15 +1,16 @@
 """Plans for tensors that the scratchpad does not hold, against counting every word of every loop turn."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.schedule.axes import axes_in, blocked, parse_axes, shared
 from compiler.schedule.blocks import (
+    Extents,
+    Flow,
     Nest,
     Plan,
     Streamed,
@@ -18,10 +19,10 @@ from compiler.schedule.blocks import (
     enclosing,
     must_accumulate,
     panel_shape,
-    plans,
     ring_slots,
     turns_of,
 )
+from compiler.schedule.plans import plans
 
 Turn = dict[str, range]
 """Where the loops stand: the entries of each axis that are worked on."""
@@ -67,9 +68,9 @@ class Case:
         return found
 
     def chosen(self, axes: str) -> list[str]:
-        """The loops that choose a panel, by the definition: blocks, and if the plan says so groups and tiles that do not overlap."""
-        tiled = [a for a in self.order if a == "g" or (a in self.nest.tiles and not shared(axes, a))] if self.plan.tiled else []
-        return [axis for axis in self.order if axis in axes_in(axes) and (axis.isupper() or axis in tiled)]
+        """The loops that choose a panel, by the definition: of those that the plan names, all but those of tiles that overlap."""
+        outer = [a for a in self.plan.outer if a.isupper() or a == "g" or not shared(axes, a)]
+        return [axis for axis in outer if axis in axes_in(axes)]
 
     def visits(self, tensor: Streamed) -> list[list[Turn]]:
         """The turns through which one panel stays in the scratchpad, for each of the panels that come by."""
@@ -82,11 +83,24 @@ class Case:
         touched = set().union(*(self.words(blocked(tensor.axes, self.plan.blocks), turn) for turn in visit))
         return tuple(1 + max(column) - min(column) for column in zip(*touched, strict=True))
 
-    def accumulates(self, tensor: Streamed) -> bool:
-        """Whether a word gets sums while its panel is there and again when it comes back, or from taps in no order."""
+    def boxes(self, tensor: Streamed) -> list[set[tuple[int, ...]]]:
+        """The words of each panel that comes by: the box around all that the visit touches."""
         axes = blocked(tensor.axes, self.plan.blocks)
-        touched = [set().union(*(self.words(axes, turn) for turn in visit)) for visit in self.visits(tensor)]
-        return tensor.result and (tensor.overlaps or sum(map(len, touched)) > len(set().union(*touched)))
+        found = []
+        for visit in self.visits(tensor):
+            touched = set().union(*(self.words(axes, turn) for turn in visit))
+            found.append(set(product(*(range(min(column), max(column) + 1) for column in zip(*touched, strict=True)))))
+        return found
+
+    def leaves_words(self, tensor: Streamed) -> bool:
+        """Whether some words of a result lie between its panels."""
+        covered: set[tuple[int, ...]] = set().union(*self.boxes(tensor))
+        return tensor.result and len(covered) < volume([1 + max(column) - min(column) for column in zip(*covered, strict=True)])
+
+    def accumulates(self, tensor: Streamed) -> bool:
+        """Whether a word of a result is in a panel that goes out, and in one that comes in later."""
+        boxes = self.boxes(tensor)
+        return tensor.result and sum(map(len, boxes)) > len(set().union(*boxes))
 
 
 @st.composite
@@ -111,15 +125,11 @@ def cases(draw: st.DrawFn) -> Case:
         if (overlaps := n == result and any(shared(text, a) for a in axes_in(text))) or draw(st.booleans())
     ]
     batch = [axis for axis in axes if classes[axis] == "b" and axis not in tiles]
-    plan = draw(st.sampled_from(list(plans(sizes, batch))))
-    # Tiles on the lanes are walked outside all else.
-    others = [axis for axis in axes if classes[axis] != time and axis not in ("g", *tiles)]
-    outer = [axis.upper() for axis in plan.blocks]
-    groups = ["g"] if "g" in axes else []
-    inner = [*draw(st.permutations(list(tiles))), *draw(st.permutations(others))]
-    order = (*groups, *outer, *inner) if plan.tiled else (*outer, *groups, *inner)
-    nest = Nest(sizes, tiles, tensors, draw(st.integers(1, 2)), loaded=False, stored=False, sums_blocks=False)
-    return Case(nest, plan, order)
+    blocks_summed = frozenset(a for a in axes if classes[a] == time) if draw(st.booleans()) else frozenset()
+    nest = Nest(Extents(sizes), Extents(tiles), tuple(tensors), loaded=False, stored=False, summed=blocks_summed)
+    plan = draw(st.sampled_from(list(plans(nest, batch, draw(st.integers(1, 2))))))
+    inner = draw(st.permutations([axis for axis in axes if classes[axis] != time]))
+    return Case(nest, plan, tuple(plan.order(inner)))
 
 
 @settings(deadline=None)
@@ -128,33 +138,41 @@ def test_panels_hold_what_their_turns_touch(case: Case) -> None:
     """A panel's shape, and the bytes that all panels move, counted turn by turn."""
     plan, nest, sizes = case.plan, case.nest, case.sizes
     turns = turns_of(sizes, nest.tiles)
-    moved = 0
     for tensor in nest.tensors:
         axes = blocked(tensor.axes, plan.blocks)
-        outside = plan.outside(axes, nest.tiles, turns)
+        outside = plan.outside(axes, turns)
         panels = [case.panel(tensor, visit) for visit in case.visits(tensor)]
-        assert panel_shape(axes, outside, sizes, nest.tiles) == tuple(map(max, zip(*panels, strict=True)))
+        shape = panel_shape(axes, outside, sizes, nest.tiles)
+        assert shape == tuple(map(max, zip(*panels, strict=True)))
         accumulates = case.accumulates(tensor)
-        assert must_accumulate(tensor, case.order, outside, turns) == accumulates
-        slots = 1 if accumulates or len(panels) == 1 else nest.slots
-        assert ring_slots(tensor, case.order, outside, turns, nest.slots) == slots
-        assert nest.panel_bytes(plan, tensor, case.order) == 4 * slots * volume(panel_shape(axes, outside, sizes, nest.tiles))
-        moved += (2 if accumulates else 1) * sum(map(volume, panels))
-        moved += volume(case.panel(tensor, list(case.turns()))) if accumulates else 0  # the zeros that sums start from
-    assert nest.traffic(plan, case.order) == 4 * moved
+        assert must_accumulate(tensor, case.order, outside, sizes, turns) == accumulates
+        slots = 1 if accumulates or len(panels) == 1 else plan.slots
+        assert ring_slots(tensor, case.order, outside, sizes, turns, plan.slots) == slots
+        # Sums that come back start as zeros in DRAM, and words that are in no panel are zeros too.
+        zeros = 4 * volume(case.panel(tensor, list(case.turns()))) if accumulates or case.leaves_words(tensor) else 0
+        flow = Flow(4 * volume(shape), slots, 4 * sum(map(volume, panels)), accumulates, zeros)
+        assert nest.flow(plan, tensor, case.order, sizes, turns) == flow
+        assert flow.taken == slots * 4 * volume(shape)
+        assert flow.traffic == zeros + (2 if accumulates else 1) * flow.moved
 
 
 @settings(deadline=None)
 @given(cases())
 def test_tiles_on_the_array_are_moved_once_a_turn(case: Case) -> None:
     """The stationary operand's tiles and the accumulators', whatever the streams move."""
-    nest = replace(case.nest, tensors=[])
-    tiles = [volume([len(turn[axis]) for axis in nest.tiles]) for turn in case.turns()]
-    assert replace(nest, loaded=True).traffic(case.plan, case.order) == 4 * sum(tiles)
-    assert replace(nest, stored=True).traffic(case.plan, case.order) == 4 * sum(tiles)
+    sizes = case.sizes
+    turns = turns_of(sizes, case.nest.tiles)
+
+    def traffic(**options: bool) -> int:
+        return replace(case.nest, summed=frozenset(), **options).tile_traffic(case.order, sizes, turns)
+
+    tiles = [volume([len(turn[axis]) for axis in case.nest.tiles]) for turn in case.turns()]
+    assert traffic(loaded=True) == 4 * sum(tiles)
+    assert traffic(stored=True) == 4 * sum(tiles)
     # Blocks read what those before have stored; the first reads zeros that had to be written.
-    number = volume([case.sizes[axis] for axis in case.order if axis.isupper()])
-    adding = replace(nest, stored=True, sums_blocks=True).traffic(case.plan, case.order)
+    added = [axis for axis in case.order if axis.isupper() and axis.lower() in case.nest.summed]
+    number = volume([sizes[axis] for axis in added])
+    adding = replace(case.nest, stored=True).tile_traffic(case.order, sizes, turns)
     assert adding == 4 * (sum(tiles) if number == 1 else 2 * sum(tiles) + sum(tiles) // number)
 
 
@@ -173,26 +191,10 @@ def test_loops_around_a_panel() -> None:
 
 def test_loops_of_one_turn_choose_nothing() -> None:
     """Otherwise a panel would be moved for every turn of the loops around them."""
-    plan = Plan({"y": 4})
-    assert plan.outside("b(2g+n)(4Y+y)", "kn", {"g": 3, "n": 2, "Y": 5}) == "Ygn"
-    assert plan.outside("b(2g+n)(4Y+y)", "kn", {"g": 3, "n": 1, "Y": 1}) == "g"
-    assert Plan({"y": 4}, tiled=False).outside("b(2g+n)(4Y+y)", "kn", {"g": 3, "n": 2, "Y": 5}) == "Y"
-
-
-@pytest.mark.parametrize(
-    ("sizes", "wanted"),
-    [
-        ({"b": 4, "y": 6}, [{}, {"b": 2}, {"b": 1}, {"b": 1, "y": 3}, {"b": 1, "y": 2}, {"b": 1, "y": 1}]),
-        ({"b": 1, "y": 3}, [{}, {"y": 1}]),
-        ({"b": 5, "y": 1}, [{}, {"b": 1}]),
-    ],
-)
-def test_plans_go_from_all_to_single_entries(sizes: Mapping[str, int], wanted: list[dict[str, int]]) -> None:
-    """Once with panels of one tile, once with all channels."""
-    found = list(plans(sizes, "by"))
-    assert found == [Plan(blocks, tiled) for tiled in (True, False) for blocks in wanted]
-    for plan in found:
-        assert all(sizes[axis] % size == 0 for axis, size in plan.blocks.items()), "blocks divide their axis"
+    plan = Plan({"y": 4}, ("g", "Y", "n"))
+    assert plan.outside("b(2g+n)(4Y+y)", {"g": 3, "n": 2, "Y": 5}) == "gYn"
+    assert plan.outside("b(2g+n)(4Y+y)", {"g": 3, "n": 1, "Y": 1}) == "g"
+    assert Plan({"y": 4}, ("Y",)).outside("b(2g+n)(4Y+y)", {"g": 3, "n": 2, "Y": 5}) == "Y"
 
 
 @given(st.integers(1, 200), st.integers(0, 250))

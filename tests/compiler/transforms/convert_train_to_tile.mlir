@@ -66,17 +66,18 @@ train.graph @layer {
 // SEQ:        tile.beat "dw" computes "dw"
 // SEQ:        tile.drain {{%.*}} "kn" as "dW"
 
-// Weight-stationary: dW holds dY and streams X; its sums leave the array, panel by panel of n.
+// Weight-stationary: dW holds dY and streams X; its sums leave the array, panel by panel of n, k in blocks.
 // WS:      tile.nest rows "k" cols "n" stream "b" layer "fc" product "dx"
 // WS:        tile.resident {{%.*}} "kn" as "W"
-// WS:      [[PANEL:%.*]] = tile.buffer "fc.dW.panels" ring 2 : memref<64x32xf32, "spad">
+// WS:      [[PANEL:%.*]] = tile.buffer "fc.dW.panels" ring 2 : memref<32x32xf32, "spad">
 // WS-NEXT: tile.nest rows "b" cols "n" stream "k" layer "fc" product "dw"
+// WS-NEXT:   tile.for "K" to 2 step 1 {
 // WS-NEXT:   tile.for "n" to 50 step 32 {
-// WS-NEXT:     tile.stage "out" {{%.*}} "kn" as "dW" panel [[PANEL]] by "n"
+// WS-NEXT:     tile.stage "out" {{%.*}} "(32K+k)n" as "dW" panel [[PANEL]] by "Kn"
 // WS-NEXT:     tile.for "b" to 40 step 32 {
 // WS-NEXT:       tile.resident {{%.*}} "bn" as "dY" : memref<40x50xf32, "spad">
-// WS-NEXT:       tile.for "k" to 64 step 1 {
-// WS-NEXT:         tile.beat "fwd" computes "dw" over "b"({{%.*}} "bk" as "X", [[PANEL]] "kn" as "dW")
+// WS-NEXT:       tile.for "k" to 32 step 1 {
+// WS-NEXT:         tile.beat "fwd" computes "dw" over "b"({{%.*}} "b(32K+k)" as "X", [[PANEL]] "(32K+k)n" as "dW")
 
 // Output-stationary: both results stay in the accumulators; W streams, panel by panel of k.
 // OS:      tile.nest rows "b" cols "k" stream "n" layer "fc" product "dx"
@@ -91,10 +92,11 @@ train.graph @layer {
 // OS:        tile.beat "dw" computes "dw"
 // OS:        tile.drain {{%.*}} "kn" as "dW"
 
-// Input-stationary: dX holds dY and streams W, dW holds X and streams dY.
+// Input-stationary: dX holds dY and streams W, dW holds X and streams dY; what streams goes in blocks, to come and go behind the beats.
 // IS:      tile.nest rows "b" cols "n" stream "k" layer "fc" product "dx"
+// IS-NEXT:   tile.for "K" to 2 step 1 {
 // IS:        tile.resident {{%.*}} "bn" as "dY"
-// IS:        tile.beat "dx" computes "dx" over "n"({{%.*}} "kn" as "W", {{%.*}} "bk" as "dX")
+// IS:        tile.beat "dx" computes "dx" over "n"({{%.*}} "(32K+k)n" as "W", {{%.*}} "b(32K+k)" as "dX")
 // IS:      tile.nest rows "b" cols "k" stream "n" layer "fc" product "dw"
 // IS:        tile.resident {{%.*}} "bk" as "X"
-// IS:        tile.beat "fwd" computes "dw" over "b"({{%.*}} "bn" as "dY", {{%.*}} "kn" as "dW")
+// IS:        tile.beat "fwd" computes "dw" over "b"({{%.*}} "b(25N+n)" as "dY", {{%.*}} "k(25N+n)" as "dW")

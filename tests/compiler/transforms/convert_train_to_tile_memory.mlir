@@ -2,16 +2,16 @@
 
 // Where tensors live.
 
-// A result that nothing reads again leaves panel by panel, so its tile axis is the outer loop; a transposed weight is only another
-// order of the axes.
+// A result that nothing reads again has its home in DRAM and leaves by panels. Here DRAM binds, whatever their size; all of it takes less
+// room than two tiles of n. A transposed weight is only another order of the axes.
 // CHECK-LABEL: tile.program @panels
 // CHECK:       [[W:%.*]] = tile.tensor "param" "w" : memref<50x64xf32, "dram">
 // CHECK:       [[Y:%.*]] = tile.tensor "scratch" "y" : memref<40x50xf32, "dram">
-// CHECK-NEXT:  [[PANEL:%.*]] = tile.buffer "fc.Y.panels" ring 2 : memref<40x32xf32, "spad">
+// CHECK-NEXT:  [[PANEL:%.*]] = tile.buffer "fc.Y.panels" ring 1 : memref<40x50xf32, "spad">
 // CHECK-NEXT:  tile.nest rows "k" cols "n" stream "b" layer "fc" product "fwd"
-// CHECK-NEXT:    tile.for "n" to 50 step 32 {
-// CHECK-NEXT:      tile.stage "out" [[Y]] "bn" as "Y" panel [[PANEL]] by "n"
-// CHECK-NEXT:      tile.for "k" to 64 step 32 {
+// CHECK-NEXT:    tile.stage "out" [[Y]] "bn" as "Y" panel [[PANEL]] by ""
+// CHECK-NEXT:    tile.for "k" to 64 step 32 {
+// CHECK-NEXT:      tile.for "n" to 50 step 32 {
 // CHECK-NEXT:        tile.resident [[W]] "nk" as "W"
 // CHECK-NEXT:        tile.for "b" to 40 step 1 {
 // CHECK-NEXT:          tile.beat "fwd" computes "fwd" over "k"({{%.*}} "bk" as "X", [[PANEL]] "bn" as "Y")
