@@ -42,7 +42,8 @@ class Provenance:
 
     ``group`` numbers the operations of the program in order; all instructions of one operation share it.  ``macs`` and
     ``dram_bytes`` are the least that the operation needs (MACs of its products; compulsory traffic: each weight read once, each result
-    written once), stated on one provenance entry of the group: lower bounds come from them, never cycle counts.
+    written once), stated on one provenance entry of the group: lower bounds come from them, never cycle counts.  An entry that no
+    instruction has (product ``kept``) states what the whole program needs beyond that.
     """
 
     layer: str

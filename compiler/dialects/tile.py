@@ -49,9 +49,11 @@ class ProgramOp(IRDLOperation):
     schedule = prop_def(StringAttr)
     slots = prop_def(IntegerAttr[I64])
     """2: tiles are loaded and drained behind the beats (double buffering); 1: loading, beats and draining take turns."""
+    kept = opt_prop_def(IntegerAttr[I64])
+    """DRAM bytes that what forward leaves to backward costs at the least, for lower bounds."""
     body = region_def("single_block")
     traits = traits_def(NoTerminator())
-    assembly_format = "$sym_name `slots` $slots `schedule` $schedule `machine` $machine $body attr-dict"
+    assembly_format = "$sym_name `slots` $slots `schedule` $schedule (`kept` $kept^)? `machine` $machine $body attr-dict"
 
     def __init__(self, name: str, machine: DictionaryAttr, schedule: str, slots: int) -> None:
         super().__init__(

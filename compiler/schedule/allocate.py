@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 ALIGN = 64
-SLACKS = (1 << 30, 64, 32, 16, 8, 4, 2, 1, 0)
-"""Operations for which memory rests before it is used again, at best."""
+SLACKS = (1 << 30, 64, 32, 16, 8, 4)
+"""Operations for which all memory rests before it is used again, at best."""
+REST = 4
+"""Operations for which some of it does, where there is no room for all."""
+SHARES = (1.0, 15 / 16, 7 / 8, 3 / 4, 5 / 8)
+"""Shares of the scratchpad that memory in use and at rest may take: with gaps between them not all of it can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,34 @@ def allocate_roomy(lifetimes: Sequence[Lifetime], capacity: int) -> tuple[list[i
     for slack in SLACKS:
         longer = [Lifetime(b.size, b.first, min(end, b.last + slack)) for b in lifetimes]
         if max(live_bytes(longer)) <= capacity:
-            for order in (largest_first,) if slack else (largest_first, longest_first):
-                addresses, total = allocate(longer, order)
-                if total <= capacity:
-                    return addresses, total
+            addresses, total = allocate(longer)
+            if total <= capacity:
+                return addresses, total
+    if max(live_bytes(lifetimes)) > capacity:
+        return None
+    for share in SHARES:
+        addresses, total = allocate(rested(lifetimes, int(capacity * share)))
+        if total <= capacity:
+            return addresses, total
+    for order in (largest_first, longest_first):
+        addresses, total = allocate(lifetimes, order)
+        if total <= capacity:
+            return addresses, total
     return None
+
+
+def rested(lifetimes: Sequence[Lifetime], room: int) -> list[Lifetime]:
+    """Lifetimes made longer by up to ``REST`` operations, where at these no more than ``room`` bytes are in use or at rest."""
+    live = live_bytes(lifetimes)
+    last = [buffer.last for buffer in lifetimes]
+    resting = sorted(range(len(lifetimes)), key=lambda i: last[i])
+    for _ in range(REST):
+        still = []
+        for index in resting:
+            after, size = last[index] + 1, align(lifetimes[index].size)
+            if after < len(live) - 1 and live[after] + size <= room:
+                live[after] += size
+                last[index] = after
+                still.append(index)
+        resting = still
+    return [Lifetime(b.size, b.first, end) for b, end in zip(lifetimes, last, strict=True)]

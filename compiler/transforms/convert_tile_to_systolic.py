@@ -46,6 +46,8 @@ def _lower(program: tile.ProgramOp) -> systolic.ProgramOp:
     for op in work:
         context.next_operation()
         pieces.append(_piece(context, op))
+    if program.kept is not None:
+        context.keeps(program.kept.value.data)
     queues: dict[Queue, list[Operation]] = {queue: [] for queue in Queue}
     for piece, order in zip(pieces, tokens.order([p.accesses for p in pieces]), strict=True):
         for queue in Queue:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
@@ -17,6 +17,7 @@ from xdsl.rewriter import Rewriter
 from compiler.dialects import tile, train
 from compiler.dialects.machine import machine_attr
 from compiler.schedule import SCHEDULES
+from compiler.schedule.kept import least_traffic, needed_again
 from compiler.schedule.schedules import Schedule
 from compiler.transforms.tile_builder import TileBuilder
 from compiler.transforms.tile_gather import gathered
@@ -67,6 +68,9 @@ def lower(
         program = tile.ProgramOp(graph.sym_name.data, machine_attr(machine), label, 2 if double_buffer else 1)
         limit = dram_above if dram_above >= 0 else sys.maxsize
         builder = TileBuilder(program, machine, schedule, double_buffer=double_buffer, dram_above=limit)
+        builder.analyse(graph)
+        kept = least_traffic(*needed_again(graph, builder.root, builder.users), machine.scratchpad.bytes)
+        program.kept = IntegerAttr(kept, i64) if kept else None
         _Walk(builder, fused_update).graph(graph)
         module.body.block.insert_op_before(program, graph)
         Rewriter.erase_op(graph, safe_erase=False)
@@ -85,7 +89,6 @@ class _Walk:
         self.done: set[Operation] = set()
 
     def graph(self, graph: train.GraphOp) -> None:
-        self.builder.analyse(graph)
         for op in graph.body.block.ops:
             if op not in self.done:
                 self.operation(op)

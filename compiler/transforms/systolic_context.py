@@ -81,6 +81,12 @@ class Context:
         if storage(value) in self._kept:
             self._compulsory(self._unwritten, value)
 
+    def keeps(self, traffic: int) -> None:
+        """What the turn from forward to backward costs stands on an entry of its own, which no instruction has."""
+        self.next_operation()
+        self.provenance("backward", "kept")
+        self._traffic[-1] += traffic
+
     def _compulsory(self, left: dict[SSAValue, int], value: SSAValue) -> None:
         """Count the bytes of a value, as far as they are not more than what is left of its tensor; a block stands for all blocks."""
         tensor = storage(value)
