@@ -13,6 +13,7 @@ from compiler.schedule.axes import axes_in, blocked, parse_axes, shared
 from isa.machine import Machine
 
 WORD = 4
+TILES_AHEAD = 4
 PANELS = 8
 """Rings of panels that should fit together, so that as many passes can be one."""
 
@@ -27,6 +28,15 @@ class Extents(dict[str, int]):
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(tuple(self.items()))
+
+
+def tiles_ahead(machine: Machine, slots: int) -> int:
+    """Tiles in the rings of weights and of gradients: with double buffering up to four, if that is no more than an eighth of the scratchpad.
+
+    Transfers keep their order, so the next operation's panels can come in as soon as this one's last tiles have somewhere to wait.
+    """
+    fit = machine.scratchpad.bytes // 8 // (WORD * machine.rows * machine.cols)
+    return slots if slots == 1 else max(slots, min(TILES_AHEAD, fit))
 
 
 @dataclass(frozen=True, slots=True)

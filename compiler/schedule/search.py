@@ -12,7 +12,7 @@ from compiler.schedule.schedules import BY_BEAT, CANDIDATES, SCHEDULES, Choice, 
 from isa.errors import UserError
 from isa.machine import Machine
 
-MOST_SHAPES = 4
+MOST_SHAPES = 6
 """Networks with more shapes of layers are not searched shape by shape: it would take hundreds of compilations."""
 FOREVER = 1 << 62
 SEQUENTIAL = ("sequential", "ws", "os", "is", "best-sequential")

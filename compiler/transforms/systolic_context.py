@@ -109,4 +109,4 @@ class Context:
 
     def advance(self, ring: SSAValue, tiles: int) -> None:
         """The operation used this many slots, one after the other."""
-        self._phases[ring] = (self.phase(ring) + tiles) % self.slots
+        self._phases[ring] = (self.phase(ring) + tiles) % Memory.of(ring).slots

@@ -196,7 +196,7 @@ class _Nest:
         source = memory.stream(dims, self.moved(memory, axes, stack), None, Operand[tag])
         target = self.slot_stream(slot, self.slot_dims(Memory.of(slot), dims), tag, stack)
         return [
-            self.wait(self.context.semaphore(f"{ring}.empty", self.context.slots)),
+            self.wait(self.context.semaphore(f"{ring}.empty", Memory.of(slot).slots)),
             self.make("ld", dst=target, src=source),
             self.signal(self.context.semaphore(f"{ring}.full", 0)),
         ]
@@ -215,7 +215,7 @@ class _Nest:
             *before,
             self.wait(self.context.semaphore("w.full", 0)),
             self.make("wload", src=source),
-            self.signal(self.context.semaphore("w.empty", self.context.slots)),
+            self.signal(self.context.semaphore("w.empty")),
         ]
 
     def drained(self, op: tile.DrainOp, stack: Stack) -> list[Operation]:
@@ -229,7 +229,7 @@ class _Nest:
         packed = self.slot_dims(Memory.of(op.slot[0]), dims)
         target = self.slot_stream(op.slot[0], self.array_order(packed, axes), tag, stack)
         return [
-            self.wait(self.context.semaphore("g.empty", self.context.slots)),
+            self.wait(self.context.semaphore("g.empty", Memory.of(op.slot[0]).slots)),
             self.make("drain", dst=target),
             self.signal(self.context.semaphore("g.partial" if len(op.slot) > 1 else "g.full")),
             *after,
@@ -244,7 +244,7 @@ class _Nest:
             self.wait(self.context.semaphore("g.partial")),
             self.wait(self.context.semaphore("p.full")),
             self.make("vec", fn="add", dst=drained, a=drained, b=before),
-            self.signal(self.context.semaphore("p.empty", self.context.slots)),
+            self.signal(self.context.semaphore("p.empty")),
             self.signal(self.context.semaphore("g.summed")),
         ]
 
@@ -258,7 +258,7 @@ class _Nest:
         return [
             self.wait(self.context.semaphore("g.summed" if len(op.slot) > 1 else "g.full")),
             self.make("st", dst=target, src=source),
-            self.signal(self.context.semaphore("g.empty", self.context.slots)),
+            self.signal(self.context.semaphore("g.empty", Memory.of(op.slot[0]).slots)),
         ]
 
     # -- panels ---------------------------------------------------------------------------------------------------------

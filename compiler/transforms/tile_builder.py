@@ -11,7 +11,7 @@ from compiler.dialects import tile, train
 from compiler.dialects.train import shape_of, to_ints
 from compiler.schedule.allocate import align
 from compiler.schedule.axes import axes_in, shared
-from compiler.schedule.blocks import WORD, divisor_below, panel_budget
+from compiler.schedule.blocks import WORD, divisor_below, panel_budget, tiles_ahead
 from compiler.schedule.mapping import INTERLEAVED, Mapping
 from compiler.schedule.schedules import Choice, Schedule
 from compiler.transforms.allocate_memory import ScratchpadError
@@ -38,6 +38,7 @@ class TileBuilder:
         self.double_buffer, self.dram_above = double_buffer, dram_above
         self.slots = program.slots.value.data
         self.panel_budget = panel_budget(machine)
+        self.ahead = tiles_ahead(machine, self.slots)
         self.block = program.body.block
         self.dram: dict[SSAValue, SSAValue] = {}
         self.spad: dict[SSAValue, SSAValue] = {}
@@ -108,7 +109,7 @@ class TileBuilder:
 
     def room_beside(self, values: Iterable[SSAValue]) -> int:
         """Bytes for panels, where an operation also needs these tensors in the scratchpad as a whole."""
-        rings = 3 * self.slots * WORD * self.machine.rows * self.machine.cols
+        rings = (2 * self.ahead + self.slots) * WORD * self.machine.rows * self.machine.cols
         whole = sum(align(WORD * prod(shape_of(value))) for value in {self.root(value) for value in values})
         return min(self.panel_budget, self.machine.scratchpad.bytes - rings - whole)
 
@@ -149,12 +150,12 @@ class TileBuilder:
 
     def chunk(self, buffers: int) -> int:
         """Words of each of so many buffers through which a tensor passes in chunks."""
-        return max(1, min(CHUNK_WORDS, self.panel_budget // (WORD * buffers)))
+        return max(1, min(CHUNK_WORDS, self.machine.scratchpad.bytes // 2 // (WORD * buffers)))
 
     def ring(self, name: str) -> SSAValue:
-        """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` partial ones."""
+        """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` those of earlier blocks."""
         if name not in self.rings:
-            op = tile.BufferOp(f"{name}.tiles", tile.memref((self.machine.rows, self.machine.cols), f32, tile.SPAD), self.slots)
+            op = tile.BufferOp(f"{name}.tiles", tile.memref((self.machine.rows, self.machine.cols), f32, tile.SPAD), self.ahead if name in "wg" else self.slots)
             first = self.block.first_op
             if first is None:
                 self.block.add_op(op)

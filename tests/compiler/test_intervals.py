@@ -11,7 +11,7 @@ from single_layer import DW, DX, FWD, taken
 
 SHAPES = [(4, 4), (8, 6), (3, 4), (5, 1), (1, 1)]
 """Rows R and columns C, C ≤ R + 1."""
-WIDE = [(4, 9), (2, 16), (1, 7)]
+WIDE = [(4, 9), (4, 19), (2, 12), (1, 7)]
 TILES = [(1, 1), (3, 1), (1, 4), (2, 3)]
 """Tiles along k, along n."""
 
@@ -39,12 +39,12 @@ def test_interleaved_tiles_follow_each_other(rows: int, cols: int, down: int, ac
 
 
 @pytest.mark.parametrize(("rows", "cols"), WIDE)
-@pytest.mark.parametrize("tiles", [1, 3, 5, 9])
-def test_in_wide_arrays_two_slots_a_ring_bind(rows: int, cols: int, tiles: int) -> None:
-    """A slot of a ring comes back R+C−1 cycles after its transfer began, plus one for DRAM and one for the token: two tiles take that."""
+@pytest.mark.parametrize("tiles", [1, 5, 9, 17])
+def test_in_wide_arrays_four_slots_a_ring_bind(rows: int, cols: int, tiles: int) -> None:
+    """A slot of a ring comes back R+C−1 cycles after its transfer began, plus one for DRAM and one for the token: four tiles take that."""
     for b in (1, 2, cols):
-        pair = max(2 * max(2 * b, rows + 1), rows + cols + 1)
-        expected = tiles // 2 * pair + 2 * b + fill_and_drain(rows, cols)
+        four = max(4 * max(2 * b, rows + 1), rows + cols + 1)
+        expected = tiles // 4 * four + 2 * b + fill_and_drain(rows, cols)
         assert taken([DX, DW], "interleaved", (rows, cols), b, tiles * rows, cols, double_buffer=True) == expected, b
 
 

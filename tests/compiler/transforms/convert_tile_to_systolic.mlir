@@ -19,10 +19,10 @@ train.graph @layer {
 // Semaphores are numbered in this order. A ring starts with its slots empty; the last ones order whole operations.
 // CHECK:      systolic.symbol "param" "w" "dram" at [[ADDRESS:\d+]] type tensor<64x50xf32>
 // CHECK:      systolic.symbol "output" "param/w" "dram" at [[ADDRESS]] type tensor<64x50xf32>
-// CHECK-NEXT: systolic.semaphore "w.empty" initial 2
+// CHECK-NEXT: systolic.semaphore "w.empty" initial 4
 // CHECK-NEXT: systolic.semaphore "w.full" initial 0
 // CHECK-NEXT: systolic.semaphore "g.full" initial 0
-// CHECK-NEXT: systolic.semaphore "g.empty" initial 2
+// CHECK-NEXT: systolic.semaphore "g.empty" initial 4
 // CHECK:      systolic.semaphore "dma_in.array" initial 0
 // CHECK:      systolic.provenance "fc" "dx+dw" group 2 macs 256000
 // CHECK-NEXT: systolic.provenance "fc" "dx" group 2
@@ -36,7 +36,7 @@ train.graph @layer {
 // CHECK:         systolic.loop name "n" count 2 from 2 {
 // CHECK-NEXT:      systolic.loop name "k" count 2 from 2 {
 // CHECK-NEXT:        systolic.wait sem 0 from 2
-// CHECK-NEXT:        systolic.ld dst <"W@spad.f32[w.tiles@{{\d+}} + 4096*(%1 mod 2)] x32 x32/50@%0"> src <"W@dram.f32[w@{{\d+}} + 128*%0 + 6400*%1] x32:200 x32/50@%0"> from 2
+// CHECK-NEXT:        systolic.ld dst <"W@spad.f32[w.tiles@{{\d+}} + 4096*((2*%0 + %1) mod 4)] x32 x32/50@%0"> src <"W@dram.f32[w@{{\d+}} + 128*%0 + 6400*%1] x32:200 x32/50@%0"> from 2
 // CHECK-NEXT:        systolic.signal sem 1 from 2
 
 // The chain shifts each tile into the array ...

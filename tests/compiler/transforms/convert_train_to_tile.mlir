@@ -21,8 +21,8 @@ train.graph @layer {
 
 // Interleaved: one nest. W is resident for dX, dW accumulates in its place, and both beats name the same dY.
 // CHECK:      tile.program @layer slots 2 schedule "interleaved, double buffer on, fused update off"
-// CHECK-NEXT: [[GT:%.*]] = tile.buffer "g.tiles" ring 2 : memref<32x32xf32, "spad">
-// CHECK-NEXT: [[WT:%.*]] = tile.buffer "w.tiles" ring 2
+// CHECK-NEXT: [[GT:%.*]] = tile.buffer "g.tiles" ring 4 : memref<32x32xf32, "spad">
+// CHECK-NEXT: [[WT:%.*]] = tile.buffer "w.tiles" ring 4
 // CHECK:      [[W:%.*]] = tile.tensor "param" "w" : memref<64x50xf32, "dram">
 // CHECK:      [[DY:%.*]] = tile.buffer "grad/y" : memref<40x50xf32, "spad">
 // CHECK-NEXT: tile.copy {{%.*}} to [[DY]]
