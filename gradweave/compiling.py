@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from compiler.collection import no_collection
 from compiler.driver import TrainingStep, lower, training_step
 from compiler.pass_times import PassTimes
 from gradweave.cache import Cache
@@ -121,6 +122,7 @@ class StepCompiler:
         return lower_step(self.step, machine, **options, times=self._times)
 
 
+@no_collection()
 def lower_step(
     step: TrainingStep,
     machine: Machine,
