@@ -103,6 +103,7 @@ class StepCompiler:
     def _digest(self) -> str:
         return model_digest(self._model)
 
+    @no_collection()
     def program(self, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
         """The program of the step for a machine and a schedule, checked; raises UserError."""
         options = {"schedule": schedule, "double_buffer": double_buffer, "fused_update": fused_update}
