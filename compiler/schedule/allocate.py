@@ -41,9 +41,15 @@ def longest_first(buffer: Lifetime) -> tuple[int, ...]:
 def allocate(lifetimes: Sequence[Lifetime], order: Order = largest_first) -> tuple[list[int], int]:
     """Byte address of each buffer, and the bytes needed in all: first fit, in this order."""
     addresses = [0] * len(lifetimes)
+    indices = sorted(range(len(lifetimes)), key=lambda i: order(lifetimes[i]))
+    if max((b.first for b in lifetimes), default=0) <= min((b.last for b in lifetimes), default=0):  # they all meet: side by side
+        *ends, total = accumulate((align(lifetimes[index].size) for index in indices), initial=0)
+        for index, address in zip(indices, ends, strict=True):
+            addresses[index] = address
+        return addresses, total
     placed = np.zeros((4, 0), np.int64)
     total = 0
-    for index in sorted(range(len(lifetimes)), key=lambda i: order(lifetimes[i])):
+    for index in indices:
         new = lifetimes[index]
         size = align(new.size)
         lows, highs, firsts, lasts = placed
