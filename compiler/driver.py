@@ -11,6 +11,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from compiler.collection import no_collection
 from compiler.dialects.onnx import InputOp, NodeOp
 from compiler.emit import emit_program
 from compiler.frontend.importer import graph_name, import_model
@@ -53,6 +54,7 @@ class TrainingStep:
     dump_ir: Path | None
 
 
+@no_collection()
 def training_step(
     model: str | Path | onnx.ModelProto,
     *,
@@ -100,6 +102,7 @@ def training_step(
     return step
 
 
+@no_collection()
 def lower_to_systolic(
     step: TrainingStep,
     machine: Machine,
@@ -159,6 +162,7 @@ def _first_that_fits(placed: Callable[[int], ModuleOp], limits: Sequence[int]) -
     raise failure
 
 
+@no_collection()
 def lower(
     step: TrainingStep,
     machine: Machine,

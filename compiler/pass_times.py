@@ -1,6 +1,6 @@
 """What each pass of one compilation takes, for ``gradweave compile --time-passes``, in the manner of MLIR's ``-mlir-timing``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -8,7 +8,7 @@ from time import perf_counter
 
 @dataclass(slots=True)
 class PassTime:
-    """Seconds of wall clock that all runs of one pass took."""
+    """Seconds that all runs of one pass took."""
 
     seconds: float = 0.0
     runs: int = 0
@@ -20,22 +20,26 @@ class PassTimes:
 
     passes: dict[str, PassTime] = field(default_factory=dict)
     """By name, in the order of their first runs."""
-    _start: float = field(default_factory=perf_counter)
+    clock: Callable[[], float] = perf_counter
+    _start: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._start = self.clock()
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
         """Book the time of the block, which must not measure itself in turn, under this name; also if it raises."""
-        start = perf_counter()
+        start = self.clock()
         try:
             yield
         finally:
             entry = self.passes.setdefault(name, PassTime())
-            entry.seconds += perf_counter() - start
+            entry.seconds += self.clock() - start
             entry.runs += 1
 
     def table(self) -> str:
         """Seconds, share and runs of each pass, of what lies between them, and of all up to now, as aligned text."""
-        total = perf_counter() - self._start
+        total = self.clock() - self._start
         rest = total - sum(entry.seconds for entry in self.passes.values())
         rows = [(name, entry.seconds, str(entry.runs)) for name, entry in self.passes.items()]
         width = max(len(name) for name in [*self.passes, "total"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from compiler.collection import no_collection
 from compiler.driver import TrainingStep, lower, training_step
 from compiler.pass_times import PassTimes
 from gradweave.cache import Cache
@@ -102,6 +103,7 @@ class StepCompiler:
     def _digest(self) -> str:
         return model_digest(self._model)
 
+    @no_collection()
     def program(self, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
         """The program of the step for a machine and a schedule, checked; raises UserError."""
         options = {"schedule": schedule, "double_buffer": double_buffer, "fused_update": fused_update}
@@ -121,6 +123,7 @@ class StepCompiler:
         return lower_step(self.step, machine, **options, times=self._times)
 
 
+@no_collection()
 def lower_step(
     step: TrainingStep,
     machine: Machine,

@@ -1,9 +1,10 @@
 """Scratchpad allocation: buffers whose lifetimes overlap get disjoint addresses."""
 
-from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+
+import numpy as np
 
 ALIGN = 64
 SLACKS = (1 << 30, 64, 32, 16, 8, 4)
@@ -44,18 +45,25 @@ def longest_first(buffer: Lifetime) -> tuple[int, ...]:
 def allocate(lifetimes: Sequence[Lifetime], order: Order = largest_first) -> tuple[list[int], int]:
     """Byte address of each buffer, and the bytes needed in all: first fit, in this order."""
     addresses = [0] * len(lifetimes)
-    placed: list[tuple[int, int, int, int]] = []
+    indices = sorted(range(len(lifetimes)), key=lambda i: order(lifetimes[i]))
+    if max((b.first for b in lifetimes), default=0) <= min((b.last for b in lifetimes), default=0):  # they all meet: side by side
+        *ends, total = accumulate((align(lifetimes[index].size) for index in indices), initial=0)
+        for index, address in zip(indices, ends, strict=True):
+            addresses[index] = address
+        return addresses, total
+    placed = np.zeros((4, 0), np.int64)
     total = 0
-    for index in sorted(range(len(lifetimes)), key=lambda i: order(lifetimes[i])):
+    for index in indices:
         new = lifetimes[index]
-        address, size, first, last = 0, align(new.size), new.first, new.last
-        for low, high, begin, end in placed:
-            if begin <= last and first <= end and high > address:
-                if low >= address + size:
-                    break
-                address = high
+        size = align(new.size)
+        lows, highs, firsts, lasts = placed
+        meet = (firsts <= new.last) & (new.first <= lasts)
+        starts = np.concatenate([[0], np.maximum.accumulate(highs[meet])])
+        gaps = lows[meet] - starts[:-1]
+        address = int(starts[int(np.argmax(gaps >= size)) if (gaps >= size).any() else -1])
         addresses[index] = address
-        insort(placed, (address, address + size, first, last))
+        row = [address, address + size, new.first, new.last]
+        placed = np.insert(placed, np.searchsorted(lows, address), row, axis=1)
         total = max(total, address + size)
     return addresses, total
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from heapq import heappop, heappush
+from itertools import count, pairwise
 
 import numpy as np
 
@@ -61,14 +62,16 @@ def _fits(tenants: Sequence[Tenant], room: int, capacity: int) -> bool:
             for before, after in pairwise(tenant.uses):
                 if after - before > 1:
                     begins[before + 1].append((before, after, tenant))
-    resting: list[tuple[int, int, Tenant]] = []
+    resting: list[tuple[bool, int, int, int, Tenant]] = []
+    number = count()
     for now in range(end):
-        resting = [gap for gap in (*resting, *begins[now]) if gap[1] > now]
-        resting.sort(key=lambda gap: (gap[2].size >= capacity // SMALL, gap[1]))
+        for before, after, tenant in begins[now]:
+            heappush(resting, (tenant.size < capacity // SMALL, -after, -next(number), before, tenant))
         while live[now] > room and resting:
-            before, after, tenant = resting.pop()
-            tenant.gaps.append((before, after))
-            live[before + 1 : after] -= align(tenant.size)
+            _, after, _, before, tenant = heappop(resting)
+            if -after > now:
+                tenant.gaps.append((before, -after))
+                live[before + 1 : -after] -= align(tenant.size)
         if live[now] > capacity:
             return False
     return True

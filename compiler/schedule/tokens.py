@@ -4,11 +4,11 @@ Operations run in order within a queue; between queues nothing is ordered but by
 enough: queues being in order, having waited for operation i of a queue is having waited for all before i.
 """
 
+from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
+from operator import itemgetter
 
 from isa.instructions import Queue
 from isa.stream import Space
@@ -37,32 +37,52 @@ class Tokens:
     signals: list[Pair] = field(default_factory=list)
 
 
+Row = tuple[int, Access, int]
+"""An access behind its lowest byte, by which rows are sorted; and its operation."""
+
+
 class _Live:
-    """Accesses that later ones may conflict with, as rows (space, low, high, writes, queue, sums, operation)."""
+    """Accesses that later ones may conflict with: of each memory and size class those by address, so that only neighbours are compared."""
 
     def __init__(self) -> None:
-        self.rows = np.zeros((0, 7), np.int64)
+        self._rows: dict[tuple[Space, int], list[Row]] = defaultdict(list)
+        """By memory and the bits of the size."""
+
+    def _around(self, new: Access) -> Iterator[tuple[list[Row], slice]]:
+        """Where in each list rows may be that meet the access."""
+        for (space, bits), rows in self._rows.items():
+            if space is new.space:
+                first = bisect_left(rows, new.low - (1 << bits), key=_low)
+                yield rows, slice(first, bisect_left(rows, new.high, first, key=_low))
 
     def conflicts(self, new: Access) -> list[tuple[Queue, int]]:
         """Queue and operation of each access that has to be over before the new one."""
-        space, low, high, writes, queue, sums, _ = self.rows.T
-        meet = (space == new.space) & (low < new.high) & (high > new.low)
-        if not new.writes:
-            meet &= writes == 1
-        # Units finish one instruction before the next reads, except the array, where a beat is in flight for R+C cycles.
-        same_rows = (sums == 1) & (low == new.low) & (high == new.high) if new.sums else np.zeros(len(meet), bool)
-        meet &= (queue != new.queue) | ((new.queue is Queue.array) & ~same_rows)
-        return [(Queue(int(row[4])), int(row[6])) for row in self.rows[meet]]
+        return [
+            (old.queue, operation)
+            for rows, near in self._around(new)
+            for _, old, operation in rows[near]
+            if old.high > new.low and (new.writes or old.writes) and not _in_order(old, new)
+        ]
 
-    def add(self, index: int, accesses: Sequence[Access]) -> None:
+    def add(self, operation: int, accesses: Sequence[Access]) -> None:
         """Remember an operation's accesses; whoever conflicts with what a write covers conflicts with the write, which waited for it."""
-        space, low, high = self.rows.T[:3]
-        kept = np.ones(len(self.rows), bool)
         for new in accesses:
             if new.writes:
-                kept &= ~((space == new.space) & (low >= new.low) & (high <= new.high))
-        rows = [(a.space, a.low, a.high, a.writes, a.queue, a.sums, index) for a in accesses]
-        self.rows = np.concatenate([self.rows[kept], np.array(rows, np.int64).reshape(-1, 7)])
+                for rows, near in self._around(new):
+                    rows[near] = [row for row in rows[near] if row[0] < new.low or row[1].high > new.high]
+        for new in accesses:
+            insort(self._rows[new.space, (new.high - new.low).bit_length()], (new.low, new, operation), key=_low)
+
+
+_low = itemgetter(0)
+
+
+def _in_order(old: Access, new: Access) -> bool:
+    """Units finish one instruction before the next reads, except the array, where a beat is in flight for R+C cycles."""
+    if old.queue is not new.queue:
+        return False
+    same_sums = old.sums and new.sums and (old.low, old.high) == (new.low, new.high)
+    return same_sums or new.queue is not Queue.array
 
 
 def order(operations: Sequence[Sequence[Access]]) -> list[Tokens]:

@@ -55,6 +55,8 @@ class _Mover:
                 self.coming[after].append(buffer)
         self.now = {buffer: buffer for buffer in gaps}
         """Where the words of a buffer are at present, and those of views of it that were made anew."""
+        self.views: dict[SSAValue, list[SSAValue]] = defaultdict(list)
+        """Those views, by buffer."""
         self.buffers = dict(self.now)
         """The buffer that one made later stands for."""
         self.copies: dict[SSAValue, SSAValue] = {}
@@ -89,13 +91,15 @@ class _Mover:
                 again = view.clone({view.input: source})
                 self.block.insert_op_before(again, user)
                 self.now[value] = again.result
+                self.views[storage(value)].append(value)
         return self.now.get(value, value)
 
     def load(self, buffer: SSAValue, user: tile.TileOp) -> None:
         again = tile.BufferOp(_name(buffer), tile.memref_of(buffer))
         copy = tile.CopyOp(self.copies[buffer], again.result, user.layer.data, PRODUCT)
         self.block.insert_ops_before([again, copy], user)
-        self.now = {value: at for value, at in self.now.items() if value is buffer or storage(value) is not buffer}
+        for view in self.views.pop(buffer, ()):
+            del self.now[view]
         self.now[buffer] = again.result
         self.buffers[again.result] = buffer
 

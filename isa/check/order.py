@@ -5,34 +5,49 @@ as one step over strided regions; its instructions then count as executed one af
 when nobody can go on is a deadlock.  An edge of order is a token taken, a swap after its load, or a drain after its take.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from isa.check.findings import Findings, Site
-from isa.check.shadow import Dims, Region, Shadow, granule_of
-from isa.instructions import Instruction, Queue, When
-from isa.sequencer import turns
-from isa.stream import Space, Stream
+from isa.check.regions import Port, Region, Written
+from isa.check.shadow import Shadow
+from isa.check.spans import Spans, UnsureError
+from isa.check.whole import Whole, turns_of
+from isa.instructions import Queue, When
+from isa.sequencer import synchronises, turns
+from isa.stream import Space
 
 _BEATS = ("fwd", "dx", "dw")
-Access = tuple[Region, bool, bool]
-"""A region, whether it is read, whether it is written."""
+Access = tuple[Port, Region, bool]
+"""A region that a port touches, and whether it is read."""
 
 
 def check_order(findings: Findings) -> None:
-    """Execute the program's tokens to the end."""
-    _Execution(findings).run()
+    """Execute the program's tokens to the end; granule by granule only if whole spans leave a doubt."""
+    try:
+        Execution(findings, Spans).run()
+    except UnsureError:
+        Execution(findings, Shadow).run()
 
 
-class _Execution:
-    """State shared by the queues."""
+class Execution:
+    """State shared by the queues; ``kind`` of shadow memory that notes their accesses."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, kind: type[Spans] | type[Shadow]) -> None:
         self.findings = findings
-        self.shadows = _shadows(findings)
-        self.clocks = {queue: [1 if other is queue else 0 for other in Queue] for queue in Queue}
         program = findings.program
+        streams = [(site, field, stream) for site in findings.all_sites() for field, stream in site.streams()]
+        sizes = {Space.dram: program.dram_bytes, Space.spad: program.machine.scratchpad.bytes}
+        self.granules = {space: math.gcd(*(stream.dtype.size for _, _, stream in streams if stream.space is space)) or 4 for space in sizes}
+        granules = {space: -(-size // self.granules[space]) for space, size in sizes.items()}
+        self.shadows = {
+            space: kind(granules[space], {site.queue for site, field, stream in streams if field.reads and stream.space is space})
+            for space in sizes
+        }
+        self.written = Written(granules[Space.spad])
+        self.clocks = {queue: [1 if other is queue else 0 for other in Queue] for queue in Queue}
         self.initial = [semaphore.initial for semaphore in program.semaphores]
         self.tokens: list[deque[list[int]]] = [deque() for _ in program.semaphores]
         """Clocks of the tokens signalled and not yet taken."""
@@ -66,8 +81,7 @@ class _Execution:
 
     def join(self, queue: Queue, clock: Sequence[int]) -> None:
         """What ``clock`` knows to be finished, this queue knows now."""
-        mine = self.clocks[queue]
-        self.clocks[queue] = [max(a, b) for a, b in zip(mine, clock, strict=True)]
+        self.clocks[queue] = list(map(max, self.clocks[queue], clock))
 
     def release(self, queue: Queue, *, finished: bool = True) -> list[int]:
         """The clock to hand on; without ``finished`` the queue's own latest work is not part of it."""
@@ -78,23 +92,10 @@ class _Execution:
         return clock
 
 
-def _shadows(findings: Findings) -> dict[Space, Shadow]:
-    sizes: dict[Space, set[int]] = {Space.dram: set(), Space.spad: set()}
-    readers: dict[Space, set[Queue]] = {Space.dram: set(), Space.spad: set()}
-    for site in findings.all_sites():
-        for field, stream in site.streams():
-            sizes[stream.space].add(stream.dtype.size)
-            if field.reads:
-                readers[stream.space].add(site.queue)
-    program = findings.program
-    memory = {Space.dram: program.dram_bytes, Space.spad: program.machine.scratchpad.bytes}
-    return {space: Shadow(memory[space], granule_of(sizes[space]), readers[space]) for space in memory}
-
-
 class _Run:
     """One queue under way; ``site`` is where it stands, ``steps`` how far it came."""
 
-    def __init__(self, execution: _Execution, queue: Queue) -> None:
+    def __init__(self, execution: Execution, queue: Queue) -> None:
         self.execution = execution
         self.queue = queue
         self.sites = execution.findings.sites[queue]
@@ -106,29 +107,43 @@ class _Run:
         """Run; yields what it waits for, each time it cannot go on."""
         for index, counters, counts in self.sequencer.steps(self._taken_whole):
             self.site = site = self.sites[index]
-            if site.instruction.op == "loop":
+            op = site.instruction.op
+            if op == "wait":
+                yield from self._wait(site.instruction["sem"])
+            elif op == "signal":
+                self.execution.tokens[site.instruction["sem"]].append(self.execution.release(self.queue))
+            elif op == "loop":
                 yield from self._whole_loop(index, counters, counts)
             else:
-                yield from self._before(site, counters, counts)
+                chained = self._chained[index]
+                if chained:
+                    yield from self._before(site, counters, counts)
                 self._touch(self._accesses(site, len(counters), counters), site)
-                self._after(site, counters, counts)
+                if chained:
+                    self._after(site, counters, counts)
             self.steps += 1
 
     # What other queues notice.
 
+    def _wait(self, semaphore: int) -> Iterator[str]:
+        """Take a token."""
+        execution = self.execution
+        if execution.initial[semaphore]:
+            execution.initial[semaphore] -= 1
+            return
+        while not execution.tokens[semaphore]:
+            yield f"waits for the semaphore {execution.findings.program.semaphores[semaphore].name}, which nobody signals any more"
+        execution.join(self.queue, execution.tokens[semaphore].popleft())
+
+    @cached_property
+    def _chained(self) -> list[bool]:
+        """Which instructions take part in one of the two chains."""
+        return [synchronises(site.instruction) for site in self.sites]
+
     def _before(self, site: Site, counters: Sequence[int], counts: Sequence[int]) -> Iterator[str]:
-        """Tokens that an instruction takes before it starts."""
-        op, args, execution = site.instruction.op, site.instruction.args, self.execution
-        done = execution.done
-        if op == "wait":
-            semaphore = args["sem"]
-            if execution.initial[semaphore]:
-                execution.initial[semaphore] -= 1
-                return
-            while not execution.tokens[semaphore]:
-                yield f"waits for the semaphore {execution.findings.program.semaphores[semaphore].name}, which nobody signals any more"
-            execution.join(self.queue, execution.tokens[semaphore].popleft())
-        elif op == "wload":
+        """What an instruction of a chain needs before it starts."""
+        op, args, done = site.instruction.op, site.instruction.args, self.execution.done
+        if op == "wload":
             yield from self._chain("swap", len(done["wload"]) - 1, "swap of the tile loaded before")
         elif op == "drain":
             yield from self._chain("take", len(done["drain"]), "take of the gradients to drain")
@@ -151,11 +166,9 @@ class _Run:
             self.execution.join(self.queue, done[number])
 
     def _after(self, site: Site, counters: Sequence[int], counts: Sequence[int]) -> None:
-        """Tokens that an instruction gives."""
+        """What others in the chain may know after it."""
         op, args, execution = site.instruction.op, site.instruction.args, self.execution
-        if op == "signal":
-            execution.tokens[args["sem"]].append(execution.release(self.queue))
-        elif op == "wload":
+        if op == "wload":
             execution.done["wload"].append(execution.release(self.queue))
         elif op == "drain":
             execution.done["drain"].append(execution.release(self.queue, finished=False))
@@ -190,22 +203,20 @@ class _Run:
     def _body(self, loop: int) -> list[Site]:
         return self.sites[loop + 1 : self.sequencer.partner[loop]]
 
+    @cached_property
+    def _wholes(self) -> dict[int, Whole]:
+        return {loop: Whole.of(self._body(loop), len(self.sites[loop].loops)) for loop, whole in self._whole.items() if whole}
+
     def _whole_loop(self, loop: int, counters: list[int], counts: list[int]) -> Iterator[str]:
         """Flags of the first turn, the memory of all turns, flags of the last turn."""
-        depth = len(counters)
-        body = [site for site in self._body(loop) if site.instruction.op not in ("loop", "end")]
-        for kind in ("first", "last"):
-            if kind == "last":
-                touched = self._touch_whole(body, counters)
-                self._check_sums(body, touched)
-            for site in body:
-                for name in ("swap", "take"):
-                    when = site.instruction.args.get(name)
-                    if isinstance(when, When) and when.kind == kind:
-                        outer = When(kind, tuple(level for level in when.levels if level < depth))
-                        if outer.holds(counters, counts):
-                            self.site = site
-                            yield from self._flag(name)
+        whole = self._wholes[loop]
+        for flags in (whole.first, whole.last):
+            if flags is whole.last:
+                self._check_sums(self._touch_whole(whole, counters))
+            for site, name, when in flags:
+                if when.holds(counters, counts):
+                    self.site = site
+                    yield from self._flag(name)
 
     def _flag(self, name: str) -> Iterator[str]:
         if name == "swap":
@@ -215,97 +226,57 @@ class _Run:
             yield from self._chain("drain", len(done["take"]) - 1, "drain of the gradients taken before")
             done["take"].append(self.execution.release(self.queue))
 
-    def _touch_whole(self, body: list[Site], counters: list[int]) -> dict[int, list[Access]]:
+    def _touch_whole(self, whole: Whole, counters: list[int]) -> list[tuple[Site, list[Access]]]:
         """Touch what each instruction touches in all turns; returns it by instruction."""
-        touched = {}
-        for site in body:
-            accesses = [access for at, whole in self._blocks(site, counters) for access in self._accesses(site, whole, at)]
+        touched = []
+        for site, level in whole.body:
+            accesses = [access for at in turns_of(site.loops, level, counters) for access in self._accesses(site, level, at)]
             self._touch(accesses, site)
-            touched[site.index] = accesses
+            touched.append((site, accesses))
         return touched
-
-    def _blocks(self, site: Site, counters: list[int]) -> Iterator[tuple[list[int], int]]:
-        """Counters, turn by turn for the loops whose turns differ; the innermost loops that only add strides are left whole."""
-        depth = len(site.loops)
-        whole = depth
-        bent = _bent_levels(site)
-        while whole > len(counters) and whole - 1 not in bent:
-            whole -= 1
-        yield from ((at, whole) for at in _turns_of(site.loops, whole, counters))
 
     # Memory.
 
+    @cached_property
+    def _ports(self) -> list[list[Port]]:
+        """The streams of each instruction; it reads before it writes."""
+        granules = self.execution.granules
+        ports = [[Port(stream, field, site.loops, granules[stream.space]) for field, stream in site.streams()] for site in self.sites]
+        return [sorted(own, key=lambda port: port.writes) for own in ports]
+
     def _accesses(self, site: Site, whole: int, counters: list[int]) -> list[Access]:
         """Regions of an instruction at these counters, over all turns of the loops from level ``whole`` on."""
-        accesses = []
         zeroed = False
         zero = site.instruction.args.get("zero")
-        if isinstance(zero, When) and zero.kind != "never":
+        if zero is not None and zero.kind != "never":
             counts = [turns(loop, counters) for loop in site.loops[: len(counters)]]
             zeroed = zero.holds(counters, counts)
-        inner = [turns(loop, counters) for loop in site.loops[whole:]]
-        for field, stream in site.streams():
-            reads = field.reads and not (field.name == "acc" and zeroed)
-            accesses.append((self._region(stream, whole, counters, inner), reads, field.writes))
-        accesses.sort(key=lambda access: access[2])  # an instruction reads before it writes
-        return accesses
-
-    def _region(self, stream: Stream, whole: int, counters: list[int], inner: list[int]) -> Region:
-        dims: Dims = tuple((dim.extent(counters), dim.stride) for dim in stream.dims)
-        dims += tuple(zip(inner, stream.strides[whole:], strict=False))
-        return self.execution.shadows[stream.space].region(stream.address(counters), dims, stream.dtype.size)
+        ports = self._ports[site.index]
+        return [(port, port.region(whole, counters), port.reads and not (zeroed and port.sums)) for port in ports]
 
     def _touch(self, accesses: list[Access], site: Site) -> None:
         """Reads, then writes, each compared with what came before."""
         execution, queue = self.execution, self.queue
-        clock = execution.clocks[queue]
-        spad = execution.shadows[Space.spad]
-        for region, reads, writes in accesses:
-            if reads:
-                if region.shadow is spad and region.unwritten():
-                    execution.findings.add(site, "reads words of the scratchpad that nothing has written")
-                self._tell_race(site, region.unordered_write(clock), "reads", "writes")
-                region.note_read(queue, clock, site.index)
-            if writes:
-                self._tell_race(site, region.unordered_write(clock), "writes", "writes")
-                self._tell_race(site, region.unordered_read(clock, queue), "writes", "reads")
-                region.note_write(queue, clock, site.index)
+        findings, written, clock = execution.findings, execution.written, execution.clocks[queue]
+        for port, region, reads in accesses:
+            if port.space is Space.spad:
+                if reads and not written.covers(region):
+                    findings.add(site, "reads words of the scratchpad that nothing has written")
+                if port.writes:
+                    written.note(region)
+            for doing, (other, index), others in execution.shadows[port.space].touch(region, reads, port.writes, queue, clock, site.index):
+                culprit = findings.describe(findings.sites[other][index])
+                findings.add(site, f"{doing} what {culprit} {others}, and nothing orders the two")
 
-    def _tell_race(self, site: Site, other: tuple[Queue, int] | None, doing: str, others: str) -> None:
-        if other is not None:
-            findings = self.execution.findings
-            culprit = findings.describe(findings.sites[other[0]][other[1]])
-            findings.add(site, f"{doing} what {culprit} {others}, and nothing orders the two")
-
-    def _check_sums(self, body: list[Site], touched: dict[int, list[Access]]) -> None:
+    def _check_sums(self, touched: list[tuple[Site, list[Access]]]) -> None:
         """In a loop of beats no operand lies where the loop's partial sums go: they are written too late for it."""
-        beats = [site for site in body if site.instruction.op in _BEATS]
-        sums = [region for site in beats for region, _, writes in touched[site.index] if writes]
-        for site in beats:
-            for region, _, writes in touched[site.index]:
-                if not writes and any(region.overlaps(other) for other in sums):
+        beats = [(site, accesses) for site, accesses in touched if site.instruction.op in _BEATS]
+        sums = [region for _, accesses in beats for port, region, _ in accesses if port.writes]
+        for site, accesses in beats:
+            for port, region, _ in accesses:
+                if not port.writes and any(region.overlaps(other) for other in sums):
                     self.execution.findings.add(site, "an operand overlaps the partial sums that the same loop writes")
 
 
 def _raised(when: object, counters: Sequence[int], counts: Sequence[int]) -> bool:
     return isinstance(when, When) and when.holds(tuple(counters), tuple(counts))
-
-
-def _bent_levels(site: Site) -> set[int]:
-    """Levels over which an access is not affine, or loops change their turns."""
-    bent = {loop["level"] for loop in site.loops if loop["limit"]}
-    for _, stream in site.streams():
-        bent |= {dim.level for dim in stream.dims if dim.limit is not None}
-        bent |= {level for level, step in enumerate(stream.ring.steps if stream.ring else ()) if step}
-    zero = site.instruction.args.get("zero")
-    return bent | set(zero.levels) if isinstance(zero, When) else bent
-
-
-def _turns_of(loops: tuple[Instruction, ...], whole: int, counters: list[int]) -> Iterator[list[int]]:
-    """Counters of the loops from ``len(counters)`` to ``whole`` in order, those further inside at 0."""
-    level = len(counters)
-    if level == whole:
-        yield counters + [0] * (len(loops) - whole)
-        return
-    for counter in range(turns(loops[level], counters)):
-        yield from _turns_of(loops, whole, [*counters, counter])
