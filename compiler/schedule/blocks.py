@@ -31,7 +31,7 @@ class Extents(dict[str, int]):
 
 
 def tiles_ahead(machine: Machine, slots: int) -> int:
-    """Tiles in the rings of weights and of gradients: with double buffering up to four, if that is no more than an eighth of the scratchpad.
+    """Tiles in the rings of weights and of gradients: with double buffering up to four, if that is at most an eighth of the scratchpad.
 
     Transfers keep their order, so the next operation's panels can come in as soon as this one's last tiles have somewhere to wait.
     """

@@ -155,7 +155,8 @@ class TileBuilder:
     def ring(self, name: str) -> SSAValue:
         """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` those of earlier blocks."""
         if name not in self.rings:
-            op = tile.BufferOp(f"{name}.tiles", tile.memref((self.machine.rows, self.machine.cols), f32, tile.SPAD), self.ahead if name in "wg" else self.slots)
+            slots = self.slots if name == "p" else self.ahead
+            op = tile.BufferOp(f"{name}.tiles", tile.memref((self.machine.rows, self.machine.cols), f32, tile.SPAD), slots)
             first = self.block.first_op
             if first is None:
                 self.block.add_op(op)
