@@ -91,6 +91,8 @@ def report_table(report: Mapping[str, Any]) -> list[RenderableType]:
         "least: cycles by MACs and compulsory DRAM traffic alone, whichever binds; scratchpad: words read and written\n"
         f"energy: counts times the machine file's table, nothing static; {report['energy_source']}"
     )
+    if any(figures["product"] == "kept" for layer in report["layers"] for figures in layer["products"]):
+        notes += "\nkept: the least traffic by what forward leaves to backward, where the scratchpad does not hold all of it"
     if "area_mm2" in report:
         notes += f"\narea: {report['area_mm2']:g} mm² as given; cycles × area: {report['cycles_mm2']:,.0f} mm²"
     return [table, Text(notes, "dim")]
