@@ -71,7 +71,10 @@ def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine) -> Estimate
     turn = rows + cols + 2 * (machine.dram.latency + WORD * rows * cols / bandwidth)
     exposed += turn * (prod(sizes[axis] for axis in nest.summed_blocks(order)) - 1)
     dram = traffic / bandwidth
-    return Estimate(max(dram, array + exposed) if plan.slots > 1 else dram + array, traffic, sum(flow.taken for flow in flows), plan)
+    # A panel's place is free again when it has been moved, latency included, and used.
+    rings = [(flow.moved / bandwidth + flow.moved / flow.panel * machine.dram.latency + array) / flow.slots for flow in flows]
+    cycles = max(dram, array + exposed, *rings) if plan.slots > 1 else dram + array
+    return Estimate(cycles, traffic, sum(flow.taken for flow in flows), plan)
 
 
 @cache

@@ -42,13 +42,17 @@ def busy(report: Report, *queues: Queue) -> int:
     return sum(int(report.whole.busy[queue]) for queue in queues)
 
 
-def test_less_bandwidth_costs_at_most_the_transfers_own_time(case: Case) -> None:
+def test_half_the_bandwidth_takes_at_most_twice_as_long(case: Case) -> None:
+    """As on a machine all of which is half as fast.
+
+    It can be a little more than the transfers' own time: which of two transfers has the channel first is another matter when they take
+    longer, and what waits for the one may have longer to wait.
+    """
     dram = Machine().dram
     reports = [case.report(dram=msgspec.structs.replace(dram, bytes_per_cycle=dram.bytes_per_cycle / by)) for by in (1, 2, 4)]
     for more, less in pairwise(reports):
-        longer = busy(less, Queue.dma_in, Queue.dma_out) - busy(more, Queue.dma_in, Queue.dma_out)
-        assert longer > 0
-        assert more.cycles <= less.cycles <= more.cycles + longer
+        assert busy(less, Queue.dma_in, Queue.dma_out) > busy(more, Queue.dma_in, Queue.dma_out)
+        assert more.cycles <= less.cycles <= 2 * more.cycles
 
 
 def test_less_latency_never_costs(case: Case) -> None:

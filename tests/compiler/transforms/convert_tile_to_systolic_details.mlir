@@ -23,25 +23,26 @@ train.graph @momentum {
 }
 
 // A gradient of which dY is resident (ws): the chain loads dY from where it lies, and panels of dW leave while the next is summed, so
-// small ones: 32 rows of one tile of n. Nothing is summed over k, which streams, so it may go in blocks.
+// half of it each. Nothing is summed over k, which streams, so it may go in blocks.
 // CHECK-LABEL: systolic.program @panels
 // CHECK:       systolic.semaphore "panel.out0.done" initial 0
 // CHECK-NEXT:  systolic.semaphore "panel.out0.empty" initial 2
 // CHECK-LABEL: systolic.queue "dma_out" {
 // CHECK-NEXT:    systolic.loop name "K" count 2 from 2 {
-// CHECK-NEXT:    systolic.loop name "n" count 2 from 2 {
 // CHECK-NEXT:      systolic.wait sem 0 from 2
-// CHECK-NEXT:      systolic.st dst <"dW@dram{{.*}} x32:200 x32/50@%1"> src <"dW@spad.f32[fc.dW.panels@{{\d+}} + 4096*(%1 mod 2)] x32 x32/50@%1"> from 2
+// CHECK-NEXT:      systolic.st dst <"dW@dram.f32[grad/w@{{\d+}} + 6400*%0] x1600"> src <"dW@spad.f32[fc.dW.panels@{{\d+}} + 6400*(%0 mod 2)] x1600"> from 2
 // CHECK-NEXT:      systolic.signal sem 1 from 2
 // CHECK-LABEL: systolic.queue "wchain" {
-// CHECK:         systolic.wload src <"dY@spad.f32[grad/y@{{\d+}} + 128*%1 + 6400*%2] x32/40@%2:200 x32/50@%1"> from 2
+// CHECK:         systolic.wload src <"dY@spad.f32[grad/y@{{\d+}} + 6400*%1 + 128*%2] x32/40@%1:200 x32/50@%2"> from 2
 // CHECK-LABEL: systolic.queue "array" {
-// CHECK:         systolic.loop name "n" count 2 from 2 {
+// CHECK:         systolic.loop name "K" count 2 from 2 {
 // CHECK-NEXT:      systolic.wait sem 1 from 2
 // CHECK-NEXT:      systolic.loop name "b" count 2 from 2 {
+// CHECK-NEXT:      systolic.loop name "n" count 2 from 2 {
 // CHECK-NEXT:        systolic.loop name "k" count 32 from 2 {
-// CHECK-NEXT:          systolic.fwd h <"X@spad{{.*}} x32/40@%2:256"> acc <"dW@spad{{.*}} + 128*%3 + 4096*(%1 mod 2)] x32/50@%1"> zero <first, 2> swap <first, 3> from 2
+// CHECK-NEXT:          systolic.fwd h <"X@spad{{.*}} x32/40@%1:256"> acc <"dW@spad{{.*}} + 128*%2 + 200*%3 + 6400*(%0 mod 2)] x32/50@%2"> zero <first, 1> swap <first, 3> from 2
 // CHECK-NEXT:        }
+// CHECK-NEXT:      }
 // CHECK-NEXT:      }
 // CHECK-NEXT:      systolic.signal sem 0 from 2
 train.graph @panels {

@@ -66,15 +66,15 @@ train.graph @layer {
 // SEQ:        tile.beat "dw" computes "dw"
 // SEQ:        tile.drain {{%.*}} "kn" as "dW"
 
-// Weight-stationary: dW holds dY and streams X; its sums leave the array, panel by panel of n, k in blocks.
+// Weight-stationary: dW holds dY and streams X; its sums leave the array, block by block of k.
 // WS:      tile.nest rows "k" cols "n" stream "b" layer "fc" product "dx"
 // WS:        tile.resident {{%.*}} "kn" as "W"
-// WS:      [[PANEL:%.*]] = tile.buffer "fc.dW.panels" ring 2 : memref<32x32xf32, "spad">
+// WS:      [[PANEL:%.*]] = tile.buffer "fc.dW.panels" ring 2 : memref<32x50xf32, "spad">
 // WS-NEXT: tile.nest rows "b" cols "n" stream "k" layer "fc" product "dw"
 // WS-NEXT:   tile.for "K" to 2 step 1 {
-// WS-NEXT:   tile.for "n" to 50 step 32 {
-// WS-NEXT:     tile.stage "out" {{%.*}} "(32K+k)n" as "dW" panel [[PANEL]] by "Kn"
+// WS-NEXT:     tile.stage "out" {{%.*}} "(32K+k)n" as "dW" panel [[PANEL]] by "K"
 // WS-NEXT:     tile.for "b" to 40 step 32 {
+// WS-NEXT:     tile.for "n" to 50 step 32 {
 // WS-NEXT:       tile.resident {{%.*}} "bn" as "dY" : memref<40x50xf32, "spad">
 // WS-NEXT:       tile.for "k" to 32 step 1 {
 // WS-NEXT:         tile.beat "fwd" computes "dw" over "b"({{%.*}} "b(32K+k)" as "X", [[PANEL]] "(32K+k)n" as "dW")
@@ -99,4 +99,4 @@ train.graph @layer {
 // IS:        tile.beat "dx" computes "dx" over "n"({{%.*}} "(32K+k)n" as "W", {{%.*}} "b(32K+k)" as "dX")
 // IS:      tile.nest rows "b" cols "k" stream "n" layer "fc" product "dw"
 // IS:        tile.resident {{%.*}} "bk" as "X"
-// IS:        tile.beat "fwd" computes "dw" over "b"({{%.*}} "b(25N+n)" as "dY", {{%.*}} "k(25N+n)" as "dW")
+// IS:        tile.beat "fwd" computes "dw" over "b"({{%.*}} "bn" as "dY", {{%.*}} "kn" as "dW")

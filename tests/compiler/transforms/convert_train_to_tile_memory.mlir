@@ -46,11 +46,11 @@ train.graph @kept {
 // CHECK-LABEL: tile.program @heads
 // CHECK:       tile.nest rows "k" cols "n" stream "b" layer "qk" product "dx+dw" macs 8400 {
 // CHECK-NEXT:    tile.for "g" to 3 step 1 {
-// CHECK-NEXT:      tile.for "k" to 40 step 32 {
-// CHECK-NEXT:        tile.stage "out" {{%.*}} "gbk" as "dX" panel {{%.*}} by "gk" : {{.*}}, memref<1x5x32xf32, "spad">
-// CHECK-NEXT:        tile.for "n" to 7 step 32 {
+// CHECK-NEXT:      tile.stage "out" {{%.*}} "gbk" as "dX" panel {{%.*}} by "g" : {{.*}}, memref<1x5x40xf32, "spad">
+// CHECK-NEXT:      tile.for "n" to 7 step 32 {
+// CHECK-NEXT:        tile.for "k" to 40 step 32 {
 // CHECK-NEXT:          tile.resident {{%.*}} "gkn" as "W"
-// CHECK:                 tile.beat "dx" computes "dx" over "n"({{%.*}} "gbn" as "dY", {{%.*}} "gbk" as "dX") : {{.*}}, memref<1x5x32xf32, "spad">
+// CHECK:                 tile.beat "dx" computes "dx" over "n"({{%.*}} "gbn" as "dY", {{%.*}} "gbk" as "dX") : {{.*}}, memref<1x5x40xf32, "spad">
 // CHECK:             tile.drain {{%.*}} "gkn" as "dW"
 train.graph @heads {
   %q = train.leaf "input" "q" : tensor<3x5x40xf32>
