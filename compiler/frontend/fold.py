@@ -38,6 +38,10 @@ def is_constant(node: onnx.NodeProto) -> bool:
     return node.op_type == "Constant" and [attr.name for attr in node.attribute] == ["value"]
 
 
+SMALL = 4096
+"""Elements of the largest weight that integers are computed from, and of the largest one that is written out."""
+
+
 def static_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor for which inference found a static one."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
@@ -58,7 +62,7 @@ def fold_constants(model: onnx.ModelProto) -> bool:
         if is_weight(tensor):
             weights.append(tensor)
             folder.tainted.add(tensor.name)
-            if math.prod(tensor.dims) <= folder.SMALL:
+            if math.prod(tensor.dims) <= SMALL:
                 folder.values[tensor.name] = numpy_helper.to_array(tensor)
         else:
             nodes.append(helper.make_node("Constant", [], [tensor.name], name=tensor.name, value=tensor))
@@ -84,9 +88,6 @@ def fold_constants(model: onnx.ModelProto) -> bool:
 
 class _Folder:
     """The values known so far, by name; ``tainted`` are those computed from weights."""
-
-    SMALL = 4096
-    """Elements of the largest weight that integers are computed from, and of the largest one that is written out."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], opsets: dict[str, int]) -> None:
         self.shapes = shapes
@@ -128,11 +129,11 @@ class _Folder:
     def _is_large_fill(self, node: onnx.NodeProto) -> bool:
         """Whether the node is a weight full of one value, which is better not written out."""
         floats = any(attr.t.data_type in FLOATS for attr in node.attribute) or not node.attribute
-        return node.op_type == "ConstantOfShape" and floats and math.prod(self.shapes.get(node.output[0], ())) > self.SMALL
+        return node.op_type == "ConstantOfShape" and floats and math.prod(self.shapes.get(node.output[0], ())) > SMALL
 
     def _fits(self, node: onnx.NodeProto) -> bool:
         """Whether the results are known to be of bearable size."""
-        limit = self.SMALL if self.tainted.intersection(node.input) else LARGEST
+        limit = SMALL if self.tainted.intersection(node.input) else LARGEST
         return all(name in self.shapes and math.prod(self.shapes[name]) <= limit for name in node.output if name)
 
 

@@ -4,8 +4,9 @@ In the normal form every initializer and every ``ConstantOfShape`` is a weight (
 node, every node has a name, and nothing is left that no output needs.
 """
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from compiler.frontend.batch import bind_batch
-from compiler.frontend.fold import drop_unused, fold_constants
+from compiler.frontend.fold import SMALL, drop_unused, fold_constants, is_weight
 from compiler.frontend.old_opsets import give_training_mode, spread_slopes, take_training_mode
 from compiler.frontend.support import is_known, operator_problems, unsupported, value_problems
 from isa.errors import UserError
@@ -94,8 +95,8 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     drop_unused(model.graph)
     if not all(is_known(node) for node in model.graph.node):
         raise unsupported(place, operator_problems(model.graph))  # nothing below would understand these nodes
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]  # IR version 3 lists weights as inputs
+    initialized = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initialized]  # IR version 3 lists weights as inputs
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)
@@ -103,10 +104,31 @@ def prepare_model(model: onnx.ModelProto, place: str, batch: int | None = None) 
     _check(model, place)
     if version != OPSET:
         spread_slopes(model, version)
+    weights = _set_aside(model.graph)
+    if version != OPSET:
         model = _convert(model, place, version)
     give_training_mode(model.graph, training)
     _forget_shapes(model.graph)
-    return _fold(model, place)
+    model = _fold(model, place)
+    _put_back(model.graph, weights)
+    return model
+
+
+def _set_aside(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """The large weights by name; in the graph stay their names and shapes: nothing folds them, and all that onnx does copies the model."""
+    whole = list(graph.initializer)
+    large = {tensor.name: tensor for tensor in whole if is_weight(tensor) and math.prod(tensor.dims) > SMALL}
+    del graph.initializer[:]
+    for tensor in whole:
+        only_shape = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        graph.initializer.append(only_shape if tensor.name in large else tensor)
+    return large
+
+
+def _put_back(graph: onnx.GraphProto, weights: Mapping[str, onnx.TensorProto]) -> None:
+    for tensor in graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(weights[tensor.name])
 
 
 def _check(model: onnx.ModelProto, place: str) -> None:

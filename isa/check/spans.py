@@ -17,6 +17,9 @@ _RECENT = 256
 """Accesses of each queue that are kept to be compared with."""
 
 
+_NEVER = (0,) * len(Queue)
+
+
 class UnsureError(Exception):
     """Two accesses race, or one of them is too long ago to tell."""
 
@@ -31,7 +34,7 @@ class Spans:
     def __init__(self, granules: int, readers: Iterable[Queue]) -> None:
         self._starts = [0, granules]
         """Where spans begin; the last entry ends the last span."""
-        self._spans: list[Span] = [([0] * len(Queue), [0] * len(Queue))]
+        self._spans: list[Span] = [(list(_NEVER), list(_NEVER))]
         self._recent: list[deque[tuple[int, Region, bool]]] = [deque(maxlen=_RECENT) for _ in Queue]
 
     def touch(self, region: Region, reads: bool, writes: bool, queue: Queue, clock: list[int], site: int) -> tuple[Race, ...]:
@@ -67,7 +70,12 @@ class Spans:
     def _write(self, low: int, high: int, queue: Queue, clock: list[int]) -> bool:
         """The spans of the region become one; whoever is ordered after this write is ordered after all that this is ordered after."""
         first, last = self._split(low), self._split(high)
-        wrote, read = [0] * len(clock), [0] * len(clock)
+        wrote, read = self._spans[first]
+        if last == first + 1 and not any(map(gt, wrote, clock)) and not any(map(gt, read, clock)):
+            wrote[:] = read[:] = _NEVER
+            wrote[queue] = clock[queue]
+            return True
+        wrote, read = list(_NEVER), list(_NEVER)
         ordered = True
         for span in self._spans[first:last]:
             for new, old in zip((wrote, read), span, strict=True):
