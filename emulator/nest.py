@@ -42,6 +42,12 @@ class Beat:
     lr: float = 0.0
     decay: float = 0.0
 
+    @property
+    def streams(self) -> list[Stream]:
+        """Its streams, that of its sums last."""
+        operands = [source.stream for source in (self.h, self.v) if source and source.stream]
+        return [*operands, self.acc] if self.acc else operands
+
 
 @dataclass(frozen=True, slots=True)
 class Nest:

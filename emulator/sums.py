@@ -68,6 +68,11 @@ class RecentSums:
             self.ready[row] = cycle
             self.latest = max(self.latest, cycle)
 
+    def shift(self, nbytes: int, cycles: int) -> None:
+        """All that has happened, happened so many cycles later, to rows so many bytes on."""
+        self.ready = {row + nbytes: ready + cycles for row, ready in self.ready.items()}
+        self.latest += cycles
+
 
 def _rows(nest: Nest, position: int, counters: Sequence[int], turns: Sequence[int], numbers: Ints) -> Ints:
     """Addresses of the rows of sums of one beat of the body in the given turns (counted over all loops of the nest)."""
