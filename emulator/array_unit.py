@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from itertools import pairwise
 
 from emulator.costs import words_of
 from emulator.counters import READ, WRITE, Slice
 from emulator.journal import Work
 from emulator.nest import Beat, Nest
-from emulator.sums import Ints, RecentSums
+from emulator.sums import RecentSums, Rows, Shift, shift_at
 from emulator.units import Code, Shared, Unit, clipped
 from isa.instructions import Queue
 from isa.sequencer import turns
@@ -30,6 +29,7 @@ class Plan:
     tail: Work | None
     """A `take` at the end of others."""
     lanes: tuple[int, int]
+    rows: Rows
 
     @property
     def total(self) -> int:
@@ -48,10 +48,6 @@ class ArrayUnit(Unit):
         self.plans: dict[tuple[int, ...], Plan] = {}
         self.clipped: dict[int, tuple[Dim, ...]] = {}
         super().__init__(queue, code, shared)
-
-    @property
-    def place(self) -> int:
-        return 2 * self.index + self.in_tail
 
     @property
     def nest(self) -> Nest:
@@ -87,7 +83,8 @@ class ArrayUnit(Unit):
                 issued = total // len(nest.beats) - (tail is not None and position == len(nest.beats) - 1)
                 work, lanes = self._work(beat, zero, total // len(nest.beats), issued, lanes)
                 works.append(work)
-            plan = self.plans[key] = Plan(tuple(counts), swap, take, zeros, tuple(works), tail, lanes)
+            rows = self.sums.rows(nest, counts, zeros, total - take)
+            plan = self.plans[key] = Plan(tuple(counts), swap, take, zeros, tuple(works), tail, lanes, rows)
         return plan
 
     def _work(self, beat: Beat, zero: bool, turns: int, busy: int, lanes: tuple[int, int]) -> tuple[Work, tuple[int, int]]:
@@ -148,11 +145,11 @@ class ArrayUnit(Unit):
             if plan.swap:
                 shared.weights.get(self.time - 1)
             return
-        beats, start = plan.total - plan.take, self.time
-        shifts = self.sums.shifts(nest, self.counters, plan.turns, plan.zeros, beats, start)
-        self.sums.record(nest, self.counters, plan.turns, beats, start, shifts)
+        start, bases = self.time, [beat.acc.address(self.counters) if beat.acc else 0 for beat in nest.beats]
+        shifts = self.sums.shifts(plan.rows, bases, start)
+        self.sums.record(nest, plan.rows, bases, start, shifts)
         if plan.swap:
-            shared.weights.get(start + int(shifts[0]))
+            shared.weights.get(start + shift_at(shifts, 0))
         self._book(nest, plan, start, shifts)
 
     def _take(self, beat: Beat, work: Work) -> None:
@@ -164,21 +161,19 @@ class ArrayUnit(Unit):
             shared.array.take(beat.op == "upd")
         self._issue(beat.op, work, self.time, self.time)
 
-    def _book(self, nest: Nest, plan: Plan, start: int, shifts: Ints) -> None:
+    def _book(self, nest: Nest, plan: Plan, start: int, shifts: Sequence[Shift]) -> None:
         """Busy and stalled cycles of all beats but a `take` at the end."""
-        beats, width, last_shift = plan.total - plan.take, len(nest.beats), int(shifts[-1])
-        if last_shift:
-            steps = np.diff(shifts, prepend=0)
-            for number in np.flatnonzero(steps).tolist():
-                stalled = nest.beats[number % width].provenance
-                self.shared.journal.stall((stalled, self.queue, self.shared.partial_sums), int(steps[number]))
+        width = len(nest.beats)
+        for (_, before), (number, late) in pairwise(shifts):
+            stalled = nest.beats[number % width].provenance
+            self.shared.journal.stall((stalled, self.queue, self.shared.partial_sums), late - before)
         for position, (beat, work) in enumerate(zip(nest.beats, plan.works, strict=True)):
-            if not work.busy:
-                self.shared.journal.work(work, 0)
+            last = (work.busy - 1) * width + position
+            if work.busy:
+                self._issue(beat.op, work, start + position, start + last + shift_at(shifts, last))
             else:
-                last = (work.busy - 1) * width + position
-                self._issue(beat.op, work, start + position, start + last + int(shifts[min(last, len(shifts) - 1)]))
-        self.time = start + beats + last_shift
+                self.shared.journal.work(work, 0)
+        self.time = start + plan.total - plan.take + shifts[-1][1]
 
     def _issue(self, op: str, work: Work, first: int, last: int) -> None:
         """Book all turns of a beat, the first and the last of which issue in these cycles."""

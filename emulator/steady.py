@@ -20,6 +20,8 @@ from isa.program import Program
 _KEPT = 4
 """So many earlier states of one place are compared: rings make a loop's turns alike only every second or third time."""
 _PLACES = 1024
+_MARKERS = (Queue.array, Queue.vector, Queue.dma_out)
+"""The state is looked at when loops of these turn: what they do, others wait for or make ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class SteadyState:
 
     def __init__(self, program: Program, units: Sequence[Unit], shared: Shared) -> None:
         self.units, self.shared = units, shared
+        array = units[Queue.array]
+        assert isinstance(array, ArrayUnit)
+        self.array = array
         self.seen: dict[tuple[int, ...], deque[State]] = {}
         self.bodies: dict[tuple[Queue, int], Body] = {}
         waits = {(i["sem"], queue) for queue, code in program.queues.items() for i in code if i.op == "wait"}
@@ -64,10 +69,13 @@ class SteadyState:
 
     def look(self, unit: Unit, now: int) -> None:
         """A loop of the unit began another turn with an event at cycle ``now``: go ahead as far as nothing new happens."""
-        if not self.possible or unit.index < 0:
+        if not self.possible or unit.index < 0 or unit.queue not in _MARKERS:
             return
-        level = max((level for level, counter in enumerate(unit.counters) if counter), default=-1)
-        key = (unit.queue, level, *[other.place for other in self.units])
+        counters = unit.counters
+        level = len(counters) - 1
+        while level > 0 and not counters[level]:
+            level -= 1
+        key = (unit.queue, level, self.array.in_tail, *[other.index for other in self.units])
         if len(self.seen) > _PLACES:
             self.seen.clear()
         earlier = self.seen.setdefault(key, deque(maxlen=_KEPT))
@@ -78,8 +86,7 @@ class SteadyState:
         earlier.append(state)
 
     def _state(self, now: int) -> State:
-        shared, array = self.shared, self.units[Queue.array]
-        assert isinstance(array, ArrayUnit)
+        shared, array = self.shared, self.array
         weights, gradients = shared.weights, shared.gradients
         return State(
             now,
@@ -87,7 +94,7 @@ class SteadyState:
             tuple([tuple(unit.counters) for unit in self.units]),
             tuple([unit.time for unit in self.units]),
             tuple([unit.finish for unit in self.units]),
-            tuple([tuple(tokens) for tokens in shared.tokens]),
+            tuple(map(tuple, shared.tokens)),
             (
                 weights.full, max(0, weights.turn - now), gradients.full, max(0, gradients.turn - now),
                 max(0, shared.channel_free - now), array.lanes,

@@ -14,8 +14,10 @@ from emulator.nest import Nest, nest_at
 from emulator.vector import compute
 from isa.instructions import IMM, Instruction, Queue
 from isa.program import Program
-from isa.sequencer import Sequencer
+from isa.sequencer import Sequencer, Step
 from isa.stream import Dim, Space, Stream
+
+_END: Step = (-1, [], [])
 
 
 class Code:
@@ -94,11 +96,6 @@ class Unit:
         self._next()
 
     @property
-    def place(self) -> int:
-        """Where in its code the unit stands, the loops' counters left out."""
-        return self.index
-
-    @property
     def instruction(self) -> Instruction:
         return self.code.sequencer.code[self.index]
 
@@ -108,7 +105,7 @@ class Unit:
 
     def _next(self) -> None:
         before = self.index
-        self.index, self.counters, self.counts = next(self.steps, (-1, [], []))
+        self.index, self.counters, self.counts = next(self.steps, _END)
         if self.index <= before:
             self.turned = True
             if self.index < 0:
@@ -132,7 +129,9 @@ class Unit:
                 if not tokens:
                     shared.waiting[semaphore] = self
                     return woken
-                self._stall(semaphore, tokens.popleft(), self.provenance)
+                until = tokens.popleft()
+                if until > self.time:
+                    self._stall(semaphore, until, self.provenance)
             else:
                 self.ready = True
                 return woken
