@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from emulator.code import Code, clipped
 from emulator.costs import words_of
 from emulator.counters import READ, WRITE, Slice
 from emulator.journal import Work
 from emulator.nest import Beat, Nest
+from emulator.script import Step
 from emulator.sums import RecentSums, Rows, Shift, shift_at
-from emulator.units import Code, Shared, Unit, clipped
+from emulator.units import Shared, Unit
 from isa.instructions import Queue
 from isa.sequencer import turns
 from isa.stream import Dim, Stream
@@ -51,9 +53,7 @@ class ArrayUnit(Unit):
 
     @property
     def nest(self) -> Nest:
-        nest = self.code.nests[self.index]
-        assert nest is not None
-        return nest
+        return self.code.nest(self.index)
 
     def _next(self) -> None:
         """Further on, past nests without a turn; what is known of the nest is looked up here, once."""
@@ -121,6 +121,8 @@ class ArrayUnit(Unit):
 
     def execute(self) -> None:
         plan = self.plan
+        if self.shared.script:
+            self.shared.script.entries.append(Step(self.queue, self.index, tuple(self.counters), None if self.in_tail else plan))
         if self.in_tail:
             assert plan.tail is not None
             self._take(self.nest.beats[-1], plan.tail)
@@ -138,8 +140,6 @@ class ArrayUnit(Unit):
         if plan.swap:
             self._stall(shared.weight_chain, shared.weights.turn, nest.beats[0].provenance)
         self.lanes = plan.lanes
-        if shared.values:
-            shared.array.run(nest, self.counters, plan.turns, plan.swap, plan.zeros)
         if plan.take and plan.tail is None:
             self._take(nest.beats[0], plan.works[0])
             if plan.swap:
@@ -157,8 +157,6 @@ class ArrayUnit(Unit):
         shared = self.shared
         self._stall(shared.gradient_chain, shared.gradients.turn, beat.provenance)
         shared.gradients.put(self.time)
-        if shared.values:
-            shared.array.take(beat.op == "upd")
         self._issue(beat.op, work, self.time, self.time)
 
     def _book(self, nest: Nest, plan: Plan, start: int, shifts: Sequence[Shift]) -> None:

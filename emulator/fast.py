@@ -2,16 +2,21 @@
 
 A queue runs ahead through its loops and semaphores for as long as the cycles of the tokens it needs are known.  Of all the queues' next
 timed instructions the one that starts first is executed, in the order of the queues where two start together; so the DRAM
-channel is granted as it is cycle by cycle.  A beat nest (see `nest.py`) is one such instruction.  Where only time is kept, what comes
-again in a steady state (see `steady.py`) is counted instead of executed.
+channel is granted as it is cycle by cycle.  A beat nest (see `nest.py`) is one such instruction.  What comes again in a steady state
+(see `steady.py`) is counted instead of executed.
+
+Time depends on no value.  So the events only take down what is to be done, and `values.py` does it in their order.
 """
 
 from emulator.array_unit import ArrayUnit
+from emulator.code import Code
 from emulator.counters import Counters
 from emulator.deadlock import deadlock
 from emulator.memory import Memory
+from emulator.script import Script
 from emulator.steady import SteadyState
-from emulator.units import Code, Dma, GradientChain, Shared, Unit, Vector, WeightChain
+from emulator.units import Dma, GradientChain, Shared, Unit, Vector, WeightChain
+from emulator.values import Values
 from isa.instructions import Queue
 from isa.program import Program
 
@@ -40,9 +45,11 @@ class FastEngine:
         Raises:
             UserError: the queues wait for each other, or a stream leaves its memory.
         """
-        shared = Shared(self.program, dram, self.values, trace)
+        values = Values(self.program.machine, self.codes, dram) if self.values else None
+        script = Script() if values else None
+        shared = Shared(self.program, script, trace)
         units = [_UNITS[queue](queue, self.codes[queue], shared) for queue in Queue]
-        steady = SteadyState(self.program, units, shared) if self.skip and not self.values and not trace else None
+        steady = SteadyState(self.program, units, shared) if self.skip and not trace else None
         for unit in units:
             _settle(unit)
         self.events = 0
@@ -62,10 +69,15 @@ class FastEngine:
                 chosen.turned = False
                 if steady:
                     steady.look(chosen, earliest)
-            shared.journal.tidy()
+            if shared.journal.long:
+                shared.journal.close()
+                if values and script:
+                    values.run(script.take())
         if any(unit.index >= 0 for unit in units):
             raise deadlock(self.program, {unit.queue: unit.index for unit in units if unit.index >= 0})
         shared.journal.close()
+        if values and script:
+            values.run(script.take())
         return shared.counters
 
 

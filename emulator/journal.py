@@ -53,10 +53,10 @@ class Journal:
             (what, finish + times * interval, times * count) for what, (finish, count) in _sums(self._entries[since - self.start :]).items()
         ]
 
-    def tidy(self) -> None:
-        """Count what has come together, if that is much."""
-        if len(self._entries) > _LIMIT:
-            self.close()
+    @property
+    def long(self) -> bool:
+        """Whether much has come together that is not counted yet."""
+        return len(self._entries) > _LIMIT
 
     def close(self) -> None:
         """Count all entries."""

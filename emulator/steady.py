@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.array_unit import ArrayUnit
+from emulator.script import Advance
 from emulator.turns import Body, body
 from emulator.units import Shared, Unit
 from isa.instructions import Queue
@@ -31,6 +32,8 @@ class State:
     now: int
     position: int
     """In the journal."""
+    step: int
+    """In the script."""
     counters: tuple[tuple[int, ...], ...]
     """By queue, as the following."""
     time: tuple[int, ...]
@@ -91,6 +94,7 @@ class SteadyState:
         return State(
             now,
             shared.journal.position,
+            shared.script.position if shared.script else 0,
             tuple([tuple(unit.counters) for unit in self.units]),
             tuple([unit.time for unit in self.units]),
             tuple([unit.finish for unit in self.units]),
@@ -191,6 +195,9 @@ class SteadyState:
     def _go(self, before: State, interval: int, times: int, advances: Sequence[_Advance], sums_shift: int) -> None:
         shared, cycles = self.shared, times * interval
         shared.journal.repeat(before.position, times, interval)
+        if shared.script:
+            turns = [Advance(advance.unit.queue, advance.level, advance.turns) for advance in advances]
+            shared.script.repeat(before.step, times, turns)
         for advance in advances:
             unit = advance.unit
             unit.counters[advance.level] += times * advance.turns

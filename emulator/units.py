@@ -3,61 +3,29 @@
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from emulator.beats import ArrayValues
 from emulator.channel import Channel
+from emulator.code import Code
 from emulator.costs import results_of, vector_cycles, words_of
 from emulator.counters import READ, WRITE, Counters, Slice
 from emulator.handshake import Handshake
 from emulator.journal import Journal, Work
-from emulator.memory import Memory, convert
-from emulator.nest import Nest, nest_at
-from emulator.vector import compute
+from emulator.script import Script, Step
 from isa.instructions import IMM, Instruction, Queue
 from isa.program import Program
-from isa.sequencer import Sequencer, Step
-from isa.stream import Dim, Space, Stream
+from isa.stream import Stream
 
-_END: Step = (-1, [], [])
-
-
-class Code:
-    """A queue's code with its beat nests found; lives as long as the program."""
-
-    def __init__(self, instructions: list[Instruction], unowned: int) -> None:
-        self.sequencer = Sequencer(instructions)
-        self.unowned = unowned
-        self.nests: dict[int, Nest | None] = {}
-        for index, instruction in enumerate(instructions):
-            if instruction.op in ("loop", "fwd", "dx", "dw", "upd"):
-                self.nests[index] = nest_at(self.sequencer, index, unowned)
-        self.clipped = [clipped(streams(instruction)) for instruction in instructions]
-        """Of each instruction, the dimensions whose extents depend on the loops."""
-
-    def is_nest(self, index: int) -> bool:
-        """Whether the loop at this index is executed as one."""
-        return self.nests[index] is not None
-
-    def provenance(self, index: int) -> int:
-        owner = self.sequencer.code[index].provenance
-        return self.unowned if owner is None else owner
-
-
-def streams(instruction: Instruction) -> list[Stream]:
-    """All streams of an instruction."""
-    return [value for value in instruction.args.values() if isinstance(value, Stream)]
-
-
-def clipped(streams: Iterable[Stream]) -> tuple[Dim, ...]:
-    """The dimensions of streams whose extents depend on the loops."""
-    return tuple(dim for stream in streams for dim in stream.dims if dim.limit is not None)
+_END: tuple[int, list[int], list[int]] = (-1, [], [])
 
 
 class Shared:
-    """What the queues share during one run: memories, counters, tokens, the DRAM channel, and the handshakes of the chains."""
+    """What the queues share during one run: counters, tokens, the DRAM channel, and the handshakes of the chains.
 
-    def __init__(self, program: Program, dram: Memory, values: bool, trace: bool) -> None:
+    ``script`` takes down what is done to the memories, where that is asked for.
+    """
+
+    def __init__(self, program: Program, script: Script | None, trace: bool) -> None:
         self.machine = program.machine
-        self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, program.machine.scratchpad.bytes if values else 0)}
+        self.script = script
         self.counters = Counters.of(program, trace)
         self.journal = Journal(self.counters)
         self.tokens = [deque([0] * semaphore.initial) for semaphore in program.semaphores]
@@ -66,8 +34,6 @@ class Shared:
         """Units that miss a token, by semaphore."""
         self.channel = Channel(program.machine.dram)
         self.channel_free = 0
-        self.array = ArrayValues(program.machine, self.memories[Space.spad])
-        self.values = values
         self.weights = Handshake(program.machine.rows)
         self.gradients = Handshake(program.machine.rows)
         first = len(program.semaphores)
@@ -150,6 +116,8 @@ class Unit:
 
     def execute(self) -> None:
         """Execute the timed instruction and go on."""
+        if self.shared.script:
+            self.shared.script.entries.append(Step(self.queue, self.index, tuple(self.counters)))
         self._execute(self.code.sequencer.code[self.index])
         self._next()
 
@@ -189,10 +157,6 @@ class Dma(Unit):
             work = self.works[key] = self._work(instruction, *(cost or shared.channel.transfer(outside, self.counters)))
         self._stall(shared.dram_channel, self.start(), work.provenance)
         shared.channel_free = self.time + work.busy
-        if shared.values:
-            dst, src = instruction["dst"], instruction["src"]
-            values = shared.memories[src.space].view(src, self.counters)
-            shared.memories[dst.space].view(dst, self.counters)[...] = convert(values, dst.dtype)
         self._occupy(work, shared.machine.dram.latency, instruction.op)
 
     def _work(self, instruction: Instruction, cycles: int, nbytes: int) -> Work:
@@ -215,8 +179,6 @@ class WeightChain(Unit):
             work = self.works[key] = Work(self.provenance, self.queue, machine.rows, (access,))
         self._stall(shared.weight_chain, shared.weights.turn, work.provenance)
         shared.weights.put(self.time)
-        if shared.values:
-            shared.array.load(src, self.counters)
         self._occupy(work, machine.cols - 1, "wload")
 
 
@@ -233,8 +195,6 @@ class GradientChain(Unit):
             work = self.works[key] = Work(self.provenance, self.queue, machine.rows, (access,))
         self._stall(shared.gradient_chain, shared.gradients.turn, work.provenance)
         shared.gradients.get(self.time)
-        if shared.values:
-            shared.array.drain(dst, self.counters)
         self._occupy(work, machine.cols - 1, "drain")
 
 
@@ -243,9 +203,6 @@ class Vector(Unit):
         work = self.works.get(key := self._key())
         if work is None:
             work = self.works[key] = self._work(instruction, self.counters)
-        if self.shared.values and work.vector_ops:
-            view, results = compute(instruction, self.shared.memories[Space.spad], self.counters)
-            view[...] = results
         self._occupy(work, 0, f"{instruction.op} {instruction['fn']}")
 
     def _work(self, instruction: Instruction, counters: Sequence[int]) -> Work:

@@ -1,0 +1,73 @@
+"""The values of a run: the steps that the timing engine found, in its order, on the memories and the array's registers."""
+
+from collections.abc import Mapping, Sequence
+
+from emulator.beats import ArrayValues
+from emulator.code import Code
+from emulator.costs import words_of
+from emulator.memory import Memory, convert
+from emulator.script import Repeat, Step
+from emulator.vector import compute
+from isa.instructions import Queue
+from isa.machine import Machine
+from isa.stream import Space
+
+
+class Values:
+    """Memories and registers of one run, from an empty scratchpad on."""
+
+    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory) -> None:
+        self.codes = codes
+        self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
+        self.array = ArrayValues(machine, self.memories[Space.spad])
+
+    def run(self, steps: Sequence[Step | Repeat]) -> None:
+        """Execute steps one after the other.
+
+        Raises:
+            UserError: a stream leaves its memory.
+        """
+        for step in steps:
+            if isinstance(step, Repeat):
+                for turn in range(1, step.times + 1):
+                    self.run([moved(inner, step, turn) for inner in step.steps])
+            else:
+                self.step(step)
+
+    def step(self, step: Step) -> None:
+        """Execute one instruction or beat nest."""
+        code, counters = self.codes[step.queue], step.counters
+        if step.queue is Queue.array:
+            nest = code.nest(step.instruction)
+            if step.plan is None:
+                self.array.take(nest.beats[-1].op == "upd")
+            else:
+                plan = step.plan
+                self.array.run(nest, counters, plan.turns, plan.swap, plan.zeros)
+                if plan.take and plan.tail is None:
+                    self.array.take(nest.beats[0].op == "upd")
+            return
+        instruction = code.sequencer.code[step.instruction]
+        match instruction.op:
+            case "ld" | "st":
+                dst, src = instruction["dst"], instruction["src"]
+                words = self.memories[src.space].view(src, counters)
+                self.memories[dst.space].view(dst, counters)[...] = convert(words, dst.dtype)
+            case "wload":
+                self.array.load(instruction["src"], counters)
+            case "drain":
+                self.array.drain(instruction["dst"], counters)
+            case _ if words_of(instruction["dst"], counters):
+                view, results = compute(instruction, self.memories[Space.spad], counters)
+                view[...] = results
+
+
+def moved(step: Step | Repeat, repeat: Repeat, turn: int) -> Step | Repeat:
+    """A step (or repetition) of a repetition's body in one of its turns."""
+    if isinstance(step, Repeat):
+        return Repeat(tuple(moved(inner, repeat, turn) for inner in step.steps), step.times, step.advances)
+    for queue, level, turns in repeat.advances:
+        if queue is step.queue:
+            counters = step.counters
+            return step._replace(counters=(*counters[:level], counters[level] + turn * turns, *counters[level + 1 :]))
+    return step
