@@ -53,13 +53,13 @@ class ArrayValues:
         """All beats of a nest, the exchange of the gradient at its end left out."""
         if swap:
             self.w = self.w_next
-            self.multiplier = self._operand(self.w)
+            self.multiplier = self.as_operand(self.w)
         on_port: list[dict[str, Array]] = []
         with np.errstate(all="ignore"):
             for beat, zero in zip(nest.beats, zeros, strict=True):
                 if beat.op == "upd":
                     self.w = updated(self.w, self.g, beat.lr, beat.decay)
-                    self.multiplier = self._operand(self.w)
+                    self.multiplier = self.as_operand(self.w)
                     continue
                 rows = {
                     port: self._fetch(port, source, nest, counters, turns, on_port)
@@ -89,26 +89,39 @@ class ArrayValues:
         self, beat: Beat, rows: dict[str, Array], zero: bool, nest: Nest, counters: Sequence[int], turns: Sequence[int]
     ) -> None:
         if beat.acc is None:
-            h, v = self._operand(rows["h"]), self._operand(rows["v"])
-            self._add(self.g[: h.shape[1], : v.shape[1]], h.T @ v)
+            h, v = self.as_operand(rows["h"]), self.as_operand(rows["v"])
+            self.add(self.g[: h.shape[1], : v.shape[1]], h.T @ v)
             return
         sums = self.spad.view(beat.acc, counters, nest.levels, turns)
         lanes = sums.shape[-1]
         if beat.op == "fwd":
-            h = self._operand(rows["h"])
+            h = self.as_operand(rows["h"])
             product, port = h @ self.multiplier[: h.shape[1], :lanes], "v"
         else:
-            v = self._operand(rows["v"])
+            v = self.as_operand(rows["v"])
             product, port = v @ self.multiplier[:lanes, : v.shape[1]].T, "h"
         entering = np.zeros(sums.shape, self.accumulator.numpy) if zero else np.array(convert(sums, self.accumulator))
         self.port[port] = entering.reshape(math.prod(turns), lanes)[-1:].copy()
-        self._add(entering, product.reshape(sums.shape))
+        self.add(entering, product.reshape(sums.shape))
         sums[...] = convert(entering, beat.acc.dtype)
 
-    def _add(self, sums: Array, product: Array) -> None:
+    @property
+    def registers(self) -> dict[str, Array]:
+        """By name."""
+        return {"w_next": self.w_next, "w": self.w, "g": self.g, "g_out": self.g_out}
+
+    def put(self, name: str, tile: Array) -> None:
+        """Set a register; what the tile leaves out becomes 0."""
+        whole = np.zeros_like(self.w)
+        whole[: tile.shape[0], : tile.shape[1]] = tile
+        setattr(self, name, whole)
+        if name == "w":
+            self.multiplier = self.as_operand(whole)
+
+    def add(self, sums: Array, product: Array) -> None:
         """``sums += product`` in place, wrapping for integers."""
         sums += product if self.accumulator.is_float else product.astype(np.int64).astype(np.int32)
 
-    def _operand(self, values: Array) -> Array:
+    def as_operand(self, values: Array) -> Array:
         """Values as they enter a multiplier."""
         return convert(values, self.operand).astype(self.exact, copy=False)

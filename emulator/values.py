@@ -2,15 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 
+from emulator.accesses import Unclear
+from emulator.batch import Batch
 from emulator.beats import ArrayValues
 from emulator.code import Code
 from emulator.costs import words_of
 from emulator.memory import Memory, convert
 from emulator.script import Repeat, Step
+from emulator.statements import statements
 from emulator.vector import compute
 from isa.instructions import Queue
 from isa.machine import Machine
 from isa.stream import Space
+
+_FEW = 3
+"""Fewer turns than that are executed one by one."""
 
 
 class Values:
@@ -29,10 +35,26 @@ class Values:
         """
         for step in steps:
             if isinstance(step, Repeat):
-                for turn in range(1, step.times + 1):
+                done = self._batch(step)
+                for turn in range(done + 1, step.times + 1):
                     self.run([moved(inner, step, turn) for inner in step.steps])
             else:
                 self.step(step)
+
+    def _batch(self, repeat: Repeat) -> int:
+        """Execute all turns but the last at once; how many that were: none if it cannot be shown that this is the same.
+
+        The last one leaves on the ports what stays there for `held`.
+        """
+        turns = repeat.times - 1
+        if turns < _FEW:
+            return 0
+        try:
+            first = Repeat(tuple(moved(inner, repeat, 1) for inner in repeat.steps), turns, repeat.advances)
+            Batch(statements(first, self.codes), turns, self.memories, self.array).run()
+        except Unclear:
+            return 0
+        return turns
 
     def step(self, step: Step) -> None:
         """Execute one instruction or beat nest."""

@@ -1,0 +1,175 @@
+"""What a stream touches in each turn of a repetition, and which turn of another access it meets there."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.memory import Array, Memory
+from emulator.nest import injective
+from emulator.script import Advance, Step
+from isa.dtypes import DType
+from isa.stream import Space, Stream
+
+
+class Unclear(Exception):  # noqa: N818 - no error: the turns are then executed one by one
+    """It cannot be shown that turns can be executed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """One of the array's: w_next, w, g or g_out."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The words that an operand touches: ``dims`` as (count, stride), from ``base`` in turn 0 on, ``shift`` bytes further each turn.
+
+    In a ring, turn t uses slot (phase + step·t) mod slots.
+    """
+
+    space: Space
+    dtype: DType
+    base: int
+    dims: tuple[tuple[int, int], ...]
+    shift: int
+    slots: int = 1
+    pitch: int = 0
+    phase: int = 0
+    step: int = 0
+
+    @property
+    def period(self) -> int:
+        """Turns after which the slot is the same."""
+        return self.slots // math.gcd(self.slots, self.step)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(count for count, _ in self.dims)
+
+    @property
+    def low(self) -> int:
+        """Lowest byte, as seen from the turn's address."""
+        return sum(min(0, (count - 1) * stride) for count, stride in self.dims)
+
+    @property
+    def high(self) -> int:
+        """One after the highest byte."""
+        return sum(max(0, (count - 1) * stride) for count, stride in self.dims) + self.dtype.size
+
+    def address(self, turn: int) -> int:
+        return self.base + self.shift * turn + self.pitch * ((self.phase + self.step * turn) % self.slots)
+
+    def span(self, turns: int) -> tuple[int, int]:
+        """Lowest byte, and one after the highest, of all turns."""
+        first, last = sorted((self.base, self.base + self.shift * (turns - 1)))
+        return first + self.low, last + self.high + self.pitch * (self.slots - 1)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the words are one run, in order."""
+        run = self.dtype.size
+        for count, stride in reversed(self.dims):
+            if count > 1 and stride != run:
+                return False
+            run *= count
+        return True
+
+    def view(self, memory: Memory, first: int, turns: int) -> Array:
+        """The words of some turns, in place: shape ``(turns, *shape)``; one for all where they are the same.
+
+        Raises:
+            Unclear: the turns' slots differ, or the access leaves the memory (which the turn that does says better).
+        """
+        if turns > 1 and self.period > 1:
+            raise Unclear
+        lead = turns if self.shift else 1
+        strides = (self.shift, *(stride for _, stride in self.dims))
+        try:
+            return np.ndarray((lead, *self.shape), self.dtype.numpy, memory.bytes, self.address(first), strides)
+        except (TypeError, ValueError) as error:
+            raise Unclear from error
+
+
+def access(stream: Stream, step: Step, advance: Advance | None, loops: Sequence[tuple[int, int]] = ()) -> Access:
+    """Of a step's stream; ``loops`` are (level, turns) of the nest's loops, whose turns become dimensions."""
+    counters = step.counters
+    strides = dict(enumerate(stream.strides))
+    here = stream.base + sum(strides.get(level, 0) * counter for level, counter in enumerate(counters))
+    dims = tuple((turns, strides.get(level, 0)) for level, turns in loops)
+    dims += tuple((dim.extent(counters), dim.stride) for dim in stream.dims)
+    if any(count <= 0 for count, _ in dims):
+        raise Unclear
+    shift = strides.get(advance.level, 0) * advance.turns if advance else 0
+    ring = stream.ring
+    if ring is None:
+        return Access(stream.space, stream.dtype, here, dims, shift)
+    steps = dict(enumerate(ring.steps))
+    phase = ring.start + sum(steps.get(level, 0) * counter for level, counter in enumerate(counters))
+    moved = steps.get(advance.level, 0) * advance.turns if advance else 0
+    return Access(stream.space, stream.dtype, here, dims, shift, ring.slots, ring.size, phase % ring.slots, moved % ring.slots)
+
+
+def turns_between(write: Access | Register, read: Access | Register, before: bool, turns: int) -> int | None:
+    """How many turns before each turn of ``read`` the last turn of ``write`` lies that it meets; None: it meets none.
+
+    ``before``: within a turn the write comes first.
+
+    Raises:
+        Unclear: that is not the same in all turns, or takes more than a look at the addresses' bounds to tell.
+    """
+    first = 0 if before else 1
+    if isinstance(write, Register) or isinstance(read, Register):
+        return first if write == read else None
+    if write.space is not read.space:
+        return None
+    (low, high), (other_low, other_high) = write.span(turns), read.span(turns)
+    if high <= other_low or other_high <= low:
+        return None
+    if write.shift != read.shift:
+        raise Unclear
+    if write.shift == 0:
+        return _in_slots(write, read, first)
+    if write.period > 1 or read.period > 1:
+        raise Unclear
+    apart = write.address(0) - read.address(0)
+    if write.dims == read.dims and apart == 0 and injective([*write.dims, (turns, write.shift)], write.dtype.size):
+        return None if first else 0
+    # In a turn d turns before, the write lies between these bytes of the read: they meet if low < d·shift < high.
+    low, high = apart + write.low - read.high, apart + write.high - read.low
+    if write.shift < 0:
+        low, high = -high, -low
+    distance = max(first, low // abs(write.shift) + 1)
+    return distance if distance * abs(write.shift) < high and distance < turns else None
+
+
+def _in_slots(write: Access, read: Access, first: int) -> int | None:
+    def distance(turn: int) -> int | None:
+        for turns in range(first, write.period + first):
+            apart = write.address(turn - turns) - read.address(turn)
+            if apart + write.low < read.high and read.low < apart + write.high:
+                return turns
+        return None
+
+    distances = {distance(turn) for turn in range(math.lcm(write.period, read.period))}
+    if len(distances) > 1:
+        raise Unclear
+    return distances.pop()
+
+
+def covers(write: Access, read: Access, distance: int) -> bool:
+    """Whether all words of ``read`` are among those that ``write`` wrote so many turns before."""
+    if write.dtype is not read.dtype:
+        return False
+    turns = range(distance, distance + math.lcm(write.period, read.period))
+    offsets = {read.address(turn) - write.address(turn - distance) for turn in turns}
+    if len(offsets) > 1:
+        return False
+    offset = offsets.pop()
+    if write.dims == read.dims and offset == 0:
+        return True
+    inside = offset + read.low >= 0 and offset + read.high <= write.high
+    return write.is_dense and inside and offset % write.dtype.size == 0
