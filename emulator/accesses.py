@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,14 +70,16 @@ class Access:
         return first + self.low, last + self.high + self.pitch * (self.slots - 1)
 
     @property
-    def is_dense(self) -> bool:
-        """Whether the words are one run, in order."""
+    def order(self) -> tuple[int, ...] | None:
+        """The dimensions as they lie in memory, if the words are one run in that order."""
+        order = sorted(range(len(self.dims)), key=lambda axis: -self.dims[axis][1])
         run = self.dtype.size
-        for count, stride in reversed(self.dims):
+        for axis in reversed(order):
+            count, stride = self.dims[axis]
             if count > 1 and stride != run:
-                return False
+                return None
             run *= count
-        return True
+        return tuple(order)
 
     def view(self, memory: Memory, first: int, turns: int) -> Array:
         """The words of some turns, in place: shape ``(turns, *shape)``; one for all where they are the same.
@@ -110,6 +113,8 @@ def access(stream: Stream, step: Step, advance: Advance | None, loops: Sequence[
     steps = dict(enumerate(ring.steps))
     phase = ring.start + sum(steps.get(level, 0) * counter for level, counter in enumerate(counters))
     moved = steps.get(advance.level, 0) * advance.turns if advance else 0
+    if moved % ring.slots == 0:
+        return Access(stream.space, stream.dtype, here + ring.size * (phase % ring.slots), dims, shift)
     return Access(stream.space, stream.dtype, here, dims, shift, ring.slots, ring.size, phase % ring.slots, moved % ring.slots)
 
 
@@ -135,15 +140,32 @@ def turns_between(write: Access | Register, read: Access | Register, before: boo
         return _in_slots(write, read, first)
     if write.period > 1 or read.period > 1:
         raise Unclear
+    with suppress(Unclear):
+        ahead = turns_ahead(write, read, turns)
+        return ahead if ahead is not None and first <= ahead < turns else None
     apart = write.address(0) - read.address(0)
-    if write.dims == read.dims and apart == 0 and injective([*write.dims, (turns, write.shift)], write.dtype.size):
-        return None if first else 0
     # In a turn d turns before, the write lies between these bytes of the read: they meet if low < d·shift < high.
     low, high = apart + write.low - read.high, apart + write.high - read.low
     if write.shift < 0:
         low, high = -high, -low
     distance = max(first, low // abs(write.shift) + 1)
     return distance if distance * abs(write.shift) < high and distance < turns else None
+
+
+def turns_ahead(one: Access, other: Access, turns: int) -> int | None:
+    """So many turns later the other access touches what this one touches; None: in no turn any of it.
+
+    Raises:
+        Unclear: they are not alike, or their words may meet in other ways.
+    """
+    if (one.dims, one.shift, one.dtype) != (other.dims, other.shift, other.dtype) or not one.shift:
+        raise Unclear
+    apart = one.address(0) - other.address(0)
+    ahead = round(apart / one.shift)
+    rest = apart - ahead * one.shift
+    if not injective([*one.dims, (turns + abs(ahead), one.shift), (2 if rest else 1, rest)], one.dtype.size):
+        raise Unclear
+    return None if rest else ahead
 
 
 def _in_slots(write: Access, read: Access, first: int) -> int | None:
@@ -160,16 +182,17 @@ def _in_slots(write: Access, read: Access, first: int) -> int | None:
     return distances.pop()
 
 
-def covers(write: Access, read: Access, distance: int) -> bool:
-    """Whether all words of ``read`` are among those that ``write`` wrote so many turns before."""
-    if write.dtype is not read.dtype:
-        return False
+def covered(write: Access, read: Access, distance: int) -> int | None:
+    """Bytes from the first word of ``write`` so many turns before to that of ``read``, if it wrote all words of ``read``.
+
+    Then either the dimensions are the same but for their order, or those of ``write`` are one run.
+    """
     turns = range(distance, distance + math.lcm(write.period, read.period))
     offsets = {read.address(turn) - write.address(turn - distance) for turn in turns}
-    if len(offsets) > 1:
-        return False
+    if write.dtype is not read.dtype or len(offsets) > 1:
+        return None
     offset = offsets.pop()
-    if write.dims == read.dims and offset == 0:
-        return True
+    if offset == 0 and sorted(write.dims) == sorted(read.dims):
+        return offset
     inside = offset + read.low >= 0 and offset + read.high <= write.high
-    return write.is_dense and inside and offset % write.dtype.size == 0
+    return offset if write.order is not None and inside and offset % write.dtype.size == 0 else None

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from emulator.accesses import Access, Register, Unclear, covers, turns_between
+from emulator.accesses import Access, Register, Unclear, covered, turns_ahead, turns_between
 from emulator.beats import ArrayValues
 from emulator.memory import Array, Memory, convert
 from emulator.nest import injective
@@ -49,6 +49,10 @@ class Batch:
 
     # What meets what
 
+    def _walks_apart(self, dst: Access) -> bool:
+        """Whether it stays where it is, or goes through memory without meeting itself."""
+        return not dst.shift or injective([*dst.dims, (self.turns, dst.shift)], dst.dtype.size)
+
     def _meet(self, a: Place, b: Place) -> bool:
         """Whether two places can have bytes in common in any turns."""
         if isinstance(a, Register) or isinstance(b, Register):
@@ -63,8 +67,7 @@ class Batch:
             if not isinstance(statement, Product) or len(statement.reads) < 3:
                 return False
             dst = statement.dst
-            fixed = isinstance(dst, Register) or (dst.shift == 0 and dst.period == 1)
-            return fixed and (isinstance(dst, Register) or dst.dtype is self.array.accumulator)
+            return isinstance(dst, Register) or (dst.dtype is self.array.accumulator and dst.period == 1 and self._walks_apart(dst))
 
         found = {statement for statement in self.body if adds(statement)}
         while True:
@@ -89,25 +92,19 @@ class Batch:
         if best is None:
             return None
         writer, distance = self.body[-best[1]], best[0]
-        if isinstance(read, Access) and isinstance(writer.dst, Access) and not covers(writer.dst, read, distance):
+        if isinstance(read, Access) and isinstance(writer.dst, Access) and covered(writer.dst, read, distance) is None:
             raise Unclear
         return writer, distance
 
     def _check_writes(self) -> None:
         """That what walks through memory does not meet itself, nor others but in the same turn."""
-        writes = [statement.dst for statement in self.body if isinstance(statement.dst, Access)]
+        writes = [s.dst for s in self.body if isinstance(s.dst, Access) and s not in self.sums]
         walking = [dst for dst in writes if dst.shift]
         for dst in walking:
-            walk = [*dst.dims, (self.turns, dst.shift)]
-            if dst.period > 1 or not injective(walk, dst.dtype.size):
+            if dst.period > 1 or not self._walks_apart(dst):
                 raise Unclear
-            for other in writes:
-                if other is dst or not self._meet(dst, other):
-                    continue
-                apart = other.base - dst.base
-                alike = (dst.dims, dst.shift, dst.dtype) == (other.dims, other.shift, other.dtype)
-                if not alike or (apart and not injective([*walk, (2, apart)], dst.dtype.size)):
-                    raise Unclear
+            if any(other is not dst and self._meet(dst, other) and turns_ahead(dst, other, self.turns) for other in writes):
+                raise Unclear
 
     # Reads
 
@@ -132,11 +129,20 @@ class Batch:
         words = self._written(writer, first - distance, last - distance)
         if not isinstance(place, Access) or not isinstance(writer.dst, Access):
             return words
-        offset = place.address(distance) - writer.dst.address(0)
-        if place.dims == writer.dst.dims and offset == 0:
+        return self._part(words, (writer, first - distance, last - distance), writer.dst, place, distance)
+
+    def _part(self, words: Array, key: tuple[Statement, int, int], dst: Access, place: Access, distance: int) -> Array:
+        """Of what was written to ``dst``, what is read from ``place``."""
+        offset = place.address(distance) - dst.address(0)
+        if offset == 0 and place.dims == dst.dims:
             return words
-        key = (writer, first - distance, last - distance)
+        if offset == 0 and sorted(place.dims) == sorted(dst.dims):
+            left = list(range(len(dst.dims)))
+            axes = [left.pop(next(i for i, axis in enumerate(left) if dst.dims[axis] == dim)) for dim in place.dims]
+            return words.transpose(0, *[axis + 1 for axis in axes])
         if key not in self._flat:
+            assert dst.order is not None
+            words = words.transpose(0, *[axis + 1 for axis in dst.order])
             dense = words if words[0].flags.c_contiguous else np.ascontiguousarray(words)
             self._flat[key] = dense.reshape(len(dense), -1)
         flat = self._flat[key]
@@ -226,25 +232,25 @@ class Batch:
             Unclear: nothing has been written then.
         """
         totals = [(statement, self._totals(statement)) for statement in self.body if statement in self.sums]
-        walking: list[tuple[Access, int, Array]] = []
+        walking: list[tuple[Access, int, int, Array]] = []
         staying: list[list[tuple[Place, Array]]] = [[] for _ in range(self._repeats())]
         for statement in self.body:
             if statement in self.sums:
                 continue
             dst, start = statement.dst, self._start(statement)
             if isinstance(dst, Access) and dst.shift:
-                walking += [(dst, turn, self._written(statement, turn, turn + 1)) for turn in range(start)]
+                walking += [(dst, turn, 1, self._written(statement, turn, turn + 1)) for turn in range(start)]
                 if start < self.turns:
-                    walking.append((dst, start, self._written(statement, start, self.turns)))
+                    walking.append((dst, start, self.turns - start, self._written(statement, start, self.turns)))
             else:
                 for number, writes in enumerate(staying):
                     turn = self.turns - len(staying) + number
                     writes.append((dst, self._written(statement, turn, turn + 1)))
         for statement, parts in totals:
-            for part in parts:
-                self._add(statement.dst, part)
-        for place, first, words in walking:
-            place.view(self.memories[place.space], first, self.turns - first if len(words) > 1 else 1)[...] = words
+            for first, part in parts:
+                self._add(statement.dst, first, part)
+        for place, first, turns, words in walking:
+            place.view(self.memories[place.space], first, turns)[...] = words
         for number, writes in enumerate(staying):
             for where, words in writes:
                 if isinstance(where, Register):
@@ -257,15 +263,21 @@ class Batch:
         periods = [s.dst.period for s in self.body if isinstance(s.dst, Access) and not s.dst.shift]
         return min(self.turns, math.lcm(*periods))
 
-    def _totals(self, statement: Statement) -> list[Array]:
+    def _totals(self, statement: Statement) -> list[tuple[int, Array]]:
+        """What a product adds to its sums: arrays for the turns from some on; one of length 1 is for that turn, or for all at once."""
         assert isinstance(statement, Product)
-        start = self._start(statement)
-        parts = [self._product(statement, turn, turn + 1, total=True) for turn in range(start)]
-        return parts + ([self._product(statement, start, self.turns, total=True)] if start < self.turns else [])
+        start, walks = self._start(statement), isinstance(statement.dst, Access) and statement.dst.shift != 0
+        parts = [(turn, self._product(statement, turn, turn + 1, total=False)) for turn in range(start)]
+        if start < self.turns:
+            late = self._product(statement, start, self.turns, total=not walks)
+            if walks and len(late) < self.turns - start:
+                late = np.repeat(late, self.turns - start, axis=0)
+            parts.append((start, late if walks else late[None]))
+        return parts
 
-    def _add(self, dst: Place, total: Array) -> None:
+    def _add(self, dst: Place, first: int, total: Array) -> None:
         if isinstance(dst, Access):
-            self.array.add(dst.view(self.memories[dst.space], 0, 1)[0], total)
+            self.array.add(dst.view(self.memories[dst.space], first, len(total)), total)
         else:
             assert dst == G
-            self.array.add(self.array.g[: total.shape[0], : total.shape[1]], total)
+            self.array.add(self.array.g[: total.shape[1], : total.shape[2]], total[0])
