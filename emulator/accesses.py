@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from operator import mul
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from emulator.memory import Array, Memory
 from emulator.nest import injective
 from emulator.script import Advance, Step
 from isa.dtypes import DType
-from isa.stream import Space, Stream
+from isa.stream import MAX_LOOPS, Space, Stream
 
 
 class Unclear(Exception):  # noqa: N818 - no error: the turns are then executed one by one
@@ -54,12 +56,12 @@ class Access:
     @property
     def low(self) -> int:
         """Lowest byte, as seen from the turn's address."""
-        return sum(min(0, (count - 1) * stride) for count, stride in self.dims)
+        return _bounds(self.dims)[0]
 
     @property
     def high(self) -> int:
         """One after the highest byte."""
-        return sum(max(0, (count - 1) * stride) for count, stride in self.dims) + self.dtype.size
+        return _bounds(self.dims)[1] + self.dtype.size
 
     def address(self, turn: int) -> int:
         return self.base + self.shift * turn + self.pitch * ((self.phase + self.step * turn) % self.slots)
@@ -97,25 +99,32 @@ class Access:
             raise Unclear from error
 
 
+@lru_cache(1 << 12)
+def _bounds(dims: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """First bytes of the lowest and the highest word."""
+    lasts = [(count - 1) * stride for count, stride in dims]
+    return sum(min(0, last) for last in lasts), sum(max(0, last) for last in lasts)
+
+
 def access(stream: Stream, step: Step, advance: Advance | None, loops: Sequence[tuple[int, int]] = ()) -> Access:
     """Of a step's stream; ``loops`` are (level, turns) of the nest's loops, whose turns become dimensions."""
-    counters = step.counters
-    strides = dict(enumerate(stream.strides))
-    here = stream.base + sum(strides.get(level, 0) * counter for level, counter in enumerate(counters))
-    dims = tuple((turns, strides.get(level, 0)) for level, turns in loops)
-    dims += tuple((dim.extent(counters), dim.stride) for dim in stream.dims)
+    counters, strides = step.counters, stream.strides
+    level, moved = (advance.level, advance.turns) if advance else (MAX_LOOPS, 0)
+    here = stream.base + sum(map(mul, strides, counters))
+    dims = tuple([(dim.count if dim.limit is None else dim.extent(counters), dim.stride) for dim in stream.dims])
+    if loops:
+        dims = (*[(turns, strides[inner] if inner < len(strides) else 0) for inner, turns in loops], *dims)
     if any(count <= 0 for count, _ in dims):
         raise Unclear
-    shift = strides.get(advance.level, 0) * advance.turns if advance else 0
+    shift = strides[level] * moved if level < len(strides) else 0
     ring = stream.ring
     if ring is None:
         return Access(stream.space, stream.dtype, here, dims, shift)
-    steps = dict(enumerate(ring.steps))
-    phase = ring.start + sum(steps.get(level, 0) * counter for level, counter in enumerate(counters))
-    moved = steps.get(advance.level, 0) * advance.turns if advance else 0
-    if moved % ring.slots == 0:
-        return Access(stream.space, stream.dtype, here + ring.size * (phase % ring.slots), dims, shift)
-    return Access(stream.space, stream.dtype, here, dims, shift, ring.slots, ring.size, phase % ring.slots, moved % ring.slots)
+    phase = (ring.start + sum(map(mul, ring.steps, counters))) % ring.slots
+    slots = ring.steps[level] * moved % ring.slots if level < len(ring.steps) else 0
+    if not slots:
+        return Access(stream.space, stream.dtype, here + ring.size * phase, dims, shift)
+    return Access(stream.space, stream.dtype, here, dims, shift, ring.slots, ring.size, phase, slots)
 
 
 def turns_between(write: Access | Register, read: Access | Register, before: bool, turns: int) -> int | None:
@@ -126,11 +135,27 @@ def turns_between(write: Access | Register, read: Access | Register, before: boo
     Raises:
         Unclear: that is not the same in all turns, or takes more than a look at the addresses' bounds to tell.
     """
-    first = 0 if before else 1
     if isinstance(write, Register) or isinstance(read, Register):
-        return first if write == read else None
+        return (0 if before else 1) if write == read else None
     if write.space is not read.space:
         return None
+    near = replace(write, base=write.base - read.base), replace(read, base=0)
+    distance = _distance(*near, 0 if before else 1, turns)
+    if isinstance(distance, int) or distance is None:
+        return distance
+    raise distance
+
+
+@lru_cache(1 << 14)
+def _distance(write: Access, read: Access, first: int, turns: int) -> int | Unclear | None:
+    """As above, for places that matter only relative to each other; ``first`` is the least distance."""
+    try:
+        return _find_distance(write, read, first, turns)
+    except Unclear as unclear:
+        return unclear
+
+
+def _find_distance(write: Access, read: Access, first: int, turns: int) -> int | None:
     (low, high), (other_low, other_high) = write.span(turns), read.span(turns)
     if high <= other_low or other_high <= low:
         return None

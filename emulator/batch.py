@@ -19,7 +19,7 @@ from emulator.beats import ArrayValues
 from emulator.memory import Array, Memory, convert
 from emulator.nest import injective
 from emulator.products import fitted, product, product_sum
-from emulator.statements import Compute, Copy, G, Place, Product, Statement, Zero, computed
+from emulator.statements import REGISTERS, Compute, Copy, G, Place, Product, Statement, Zero, computed
 from isa.stream import Space
 
 Source = tuple[Statement, int]
@@ -35,13 +35,12 @@ class Batch:
 
     def __init__(self, body: Sequence[Statement], turns: int, memories: Mapping[Space, Memory], array: ArrayValues) -> None:
         self.body, self.turns, self.memories, self.array = body, turns, memories, array
-        self.spans = {place: place.span(turns) for s in body for place in (s.dst, *s.reads) if isinstance(place, Access)}
+        self.writers = self._writers()
         self.sums = self._sums()
         self.sources: dict[tuple[Statement, int], Source | None] = {}
         for position, statement in enumerate(body):
-            for number, read in enumerate(statement.reads):
-                if not (number == 2 and statement in self.sums):
-                    self.sources[statement, number] = self._source(position, read)
+            for number in range(2 if statement in self.sums else len(statement.reads)):
+                self.sources[statement, number] = self._source(position, statement, number)
         self._check_writes()
         self._starts: dict[Statement, int | None] = {}
         self._values: dict[Statement, tuple[list[Array], Array] | None] = {}
@@ -49,16 +48,23 @@ class Batch:
 
     # What meets what
 
-    def _walks_apart(self, dst: Access) -> bool:
-        """Whether it stays where it is, or goes through memory without meeting itself."""
-        return not dst.shift or injective([*dst.dims, (self.turns, dst.shift)], dst.dtype.size)
+    def _writers(self) -> dict[tuple[Statement, int], list[int]]:
+        """Of each statement's reads, and of what it writes (-1), the positions of statements that may write bytes of it in any turns."""
+        names = [(statement, number) for statement in self.body for number in range(-1, len(statement.reads))]
+        bounds = np.array([self._bounds(s.reads[number] if number >= 0 else s.dst) for s, number in names]).T
+        space, low, high = bounds
+        own = [number < 0 for _, number in names]
+        meet = (space[own, None] == space) & (low[own, None] < high) & (low < high[own, None])
+        writers: dict[tuple[Statement, int], list[int]] = {name: [] for name in names}
+        for column, position in zip(*np.nonzero(meet.T), strict=True):
+            writers[names[column]].append(int(position))
+        return writers
 
-    def _meet(self, a: Place, b: Place) -> bool:
-        """Whether two places can have bytes in common in any turns."""
-        if isinstance(a, Register) or isinstance(b, Register):
-            return a == b
-        (low, high), (other_low, other_high) = self.spans[a], self.spans[b]
-        return a.space is b.space and low < other_high and other_low < high
+    def _bounds(self, place: Place) -> tuple[int, int, int]:
+        """Which memory or register it is, its lowest byte and the one after the highest."""
+        if isinstance(place, Register):
+            return len(Space) + REGISTERS.index(place), 0, 1
+        return place.space, *place.span(self.turns)
 
     def _sums(self) -> set[Statement]:
         """The products whose sums nothing touches but products that add to them."""
@@ -70,25 +76,29 @@ class Batch:
             return isinstance(dst, Register) or (dst.dtype is self.array.accumulator and dst.period == 1 and self._walks_apart(dst))
 
         found = {statement for statement in self.body if adds(statement)}
-        while True:
-            others = [
-                place
-                for statement in self.body
-                for place in (statement.reads[:2] if statement in found else (statement.dst, *statement.reads))
-            ]
-            left = {statement for statement in found if not any(self._meet(statement.dst, place) for place in others)}
-            if left == found:
-                return found
-            found = left
+        while found:
+            touched = {
+                self.body[writer]
+                for (statement, number), writers in self.writers.items()
+                if statement not in found or number in (0, 1)
+                for writer in writers
+            }
+            if not found & touched:
+                break
+            found -= touched
+        return found
 
-    def _source(self, position: int, read: Place) -> Source | None:
+    def _walks_apart(self, dst: Access) -> bool:
+        """Whether it stays where it is, or goes through memory without meeting itself."""
+        return not dst.shift or injective([*dst.dims, (self.turns, dst.shift)], dst.dtype.size)
+
+    def _source(self, position: int, statement: Statement, number: int) -> Source | None:
         """Who wrote what the statement at this position reads, last."""
-        best: tuple[int, int] | None = None
-        for other, statement in enumerate(self.body):
-            if self._meet(statement.dst, read):
-                distance = turns_between(statement.dst, read, other < position, self.turns)
-                if distance is not None and (best is None or (distance, -other) < best):
-                    best = (distance, -other)
+        read, best = statement.reads[number], None
+        for other in self.writers[statement, number]:
+            distance = turns_between(self.body[other].dst, read, other < position, self.turns)
+            if distance is not None and (best is None or (distance, -other) < best):
+                best = (distance, -other)
         if best is None:
             return None
         writer, distance = self.body[-best[1]], best[0]
@@ -98,12 +108,16 @@ class Batch:
 
     def _check_writes(self) -> None:
         """That what walks through memory does not meet itself, nor others but in the same turn."""
-        writes = [s.dst for s in self.body if isinstance(s.dst, Access) and s not in self.sums]
-        walking = [dst for dst in writes if dst.shift]
-        for dst in walking:
+        for statement in self.body:
+            dst = statement.dst
+            if statement in self.sums or isinstance(dst, Register):
+                continue
+            others = [self.body[writer] for writer in self.writers[statement, -1] if self.body[writer] is not statement]
+            if not dst.shift and all(isinstance(other.dst, Access) and not other.dst.shift for other in others):
+                continue
             if dst.period > 1 or not self._walks_apart(dst):
                 raise Unclear
-            if any(other is not dst and self._meet(dst, other) and turns_ahead(dst, other, self.turns) for other in writes):
+            if any(not isinstance(other.dst, Access) or turns_ahead(dst, other.dst, self.turns) for other in others):
                 raise Unclear
 
     # Reads
@@ -124,7 +138,7 @@ class Batch:
         """What it reads in the turns from ``first`` to ``last``: one, or all from its start on."""
         place, source = statement.reads[number], self.sources[statement, number]
         if source is None or first < source[1]:
-            return self._present(place, first, last - first)
+            return self._present(statement, number, first, last - first)
         writer, distance = source
         words = self._written(writer, first - distance, last - distance)
         if not isinstance(place, Access) or not isinstance(writer.dst, Access):
@@ -149,12 +163,13 @@ class Batch:
         strides = (flat.strides[0], *(stride for _, stride in place.dims))
         return as_strided(flat[:, offset // flat.itemsize :], (len(flat), *place.shape), strides, writeable=False)
 
-    def _present(self, place: Place, first: int, turns: int) -> Array:
-        """What is in a place before the repetition; a copy if that changes."""
+    def _present(self, statement: Statement, number: int, first: int, turns: int) -> Array:
+        """What a statement reads as it is before the repetition; a copy if that changes."""
+        place = statement.reads[number]
         if isinstance(place, Register):
             return np.array(self.array.registers[place.name])[None]
         view = place.view(self.memories[place.space], first, turns)
-        return view.copy() if any(self._meet(statement.dst, place) for statement in self.body) else view
+        return view.copy() if self.writers[statement, number] else view
 
     def _written(self, statement: Statement, first: int, last: int) -> Array:
         """What a statement writes in the turns from ``first`` to ``last``: one, or some from its start on."""

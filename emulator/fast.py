@@ -36,7 +36,9 @@ class FastEngine:
     def __init__(self, program: Program, values: bool = True, skip: bool = True) -> None:
         self.program, self.values, self.skip = program, values, skip
         self.events = 0
-        """Instructions and beat nests that the last run executed one by one."""
+        """Instructions and beat nests whose time the last run looked at one by one."""
+        self.steps = 0
+        """Those whose values it computed one by one."""
         self.codes = {queue: Code(program.queues.get(queue, []), len(program.provenance)) for queue in Queue}
 
     def run(self, dram: Memory, trace: bool = False) -> Counters:
@@ -78,6 +80,7 @@ class FastEngine:
         shared.journal.close()
         if values and script:
             values.run(script.take())
+            self.steps = values.steps
         return shared.counters
 
 

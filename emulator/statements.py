@@ -15,7 +15,7 @@ from emulator.vector import elementwise, reduction
 from isa.dtypes import DType
 from isa.instructions import IMM, Instruction, Queue
 
-W_NEXT, W, G, G_OUT = (Register(name) for name in ("w_next", "w", "g", "g_out"))
+REGISTERS = W_NEXT, W, G, G_OUT = tuple(Register(name) for name in ("w_next", "w", "g", "g_out"))
 Place = Access | Register
 
 

@@ -26,6 +26,8 @@ class Values:
         self.codes = codes
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
         self.array = ArrayValues(machine, self.memories[Space.spad])
+        self.steps = 0
+        """Executed one by one so far."""
 
     def run(self, steps: Sequence[Step | Repeat]) -> None:
         """Execute steps one after the other.
@@ -58,6 +60,7 @@ class Values:
 
     def step(self, step: Step) -> None:
         """Execute one instruction or beat nest."""
+        self.steps += 1
         code, counters = self.codes[step.queue], step.counters
         if step.queue is Queue.array:
             nest = code.nest(step.instruction)
