@@ -18,7 +18,7 @@ from emulator.accesses import Access, Register, Unclear, covered, turns_ahead, t
 from emulator.beats import ArrayValues
 from emulator.memory import Array, Memory, convert
 from emulator.nest import injective
-from emulator.products import fitted, product, product_sum
+from emulator.products import as_rows, fitted, product, product_sum
 from emulator.statements import REGISTERS, Compute, Copy, G, Place, Product, Statement, Zero, computed
 from isa.stream import Space
 
@@ -223,17 +223,15 @@ class Batch:
         """The product of each turn, in the type of the sums; or the total of all turns."""
         array = self.array
         a, b = (self._read(statement, number, first, last) for number in range(2))
-        a = a.reshape(len(a), -1, a.shape[-1])
-        a = array.as_operand(convert(a, array.accumulator))
+        a = array.as_operand(convert(as_rows(a, 1), array.accumulator))
         lanes = statement.dst.shape[-1] if isinstance(statement.dst, Access) else 0
         if statement.op == "dw":
-            a, b = a.transpose(0, 2, 1), array.as_operand(convert(b.reshape(len(b), -1, b.shape[-1]), array.accumulator))
+            a, b = a.transpose(0, 2, 1), array.as_operand(convert(as_rows(b, 1), array.accumulator))
         elif statement.op == "fwd":
             b = array.as_operand(fitted(b, a.shape[-1], lanes))
         else:
             b = array.as_operand(fitted(b, lanes, a.shape[-1])).transpose(0, 2, 1)
-        with np.errstate(all="ignore"):
-            result = product_sum(a, b, last - first) if total else product(a, b)
+        result = product_sum(a, b, last - first) if total else product(a, b)
         if isinstance(statement.dst, Access):
             result = result.reshape(*result.shape[:-2], *statement.dst.shape)
         return result if array.accumulator.is_float else result.astype(np.int64).astype(np.int32)

@@ -1,6 +1,5 @@
 """The array as the fast engine sees it: its registers as whole matrices, a nest of beats as matrix products."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 
 from emulator.memory import Memory, convert
 from emulator.nest import Beat, Nest, Source
+from emulator.products import as_rows, lanes_apart
 from isa.dtypes import DType
 from isa.machine import Machine
 from isa.stream import Stream
@@ -81,7 +81,7 @@ class ArrayValues:
         if source.stream is None:
             return self.port[port] if source.beat is None else on_port[source.beat][port]
         words = self.spad.view(source.stream, counters, nest.levels, turns)
-        rows = convert(words.reshape(math.prod(turns), words.shape[-1]), self.accumulator)
+        rows = convert(as_rows(words), self.accumulator)
         self.port[port] = rows[-1:].copy()
         return rows
 
@@ -95,15 +95,20 @@ class ArrayValues:
         sums = self.spad.view(beat.acc, counters, nest.levels, turns)
         lanes = sums.shape[-1]
         if beat.op == "fwd":
-            h = self.as_operand(rows["h"])
-            product, port = h @ self.multiplier[: h.shape[1], :lanes], "v"
+            operand, port = self.as_operand(rows["h"]), "v"
+            tile = self.multiplier[: operand.shape[1], :lanes]
         else:
-            v = self.as_operand(rows["v"])
-            product, port = v @ self.multiplier[:lanes, : v.shape[1]].T, "h"
-        entering = np.zeros(sums.shape, self.accumulator.numpy) if zero else np.array(convert(sums, self.accumulator))
-        self.port[port] = entering.reshape(math.prod(turns), lanes)[-1:].copy()
+            operand, port = self.as_operand(rows["v"]), "h"
+            tile = self.multiplier[:lanes, : operand.shape[1]].T
+        product = (tile.T @ operand.T).T if lanes_apart(sums) else operand @ tile
+        stays = beat.acc.dtype is self.accumulator
+        entering = sums if stays else np.array(convert(sums, self.accumulator))
+        if zero:
+            entering[...] = 0
+        self.port[port] = entering[(-1,) * len(turns)].reshape(1, lanes).copy()
         self.add(entering, product.reshape(sums.shape))
-        sums[...] = convert(entering, beat.acc.dtype)
+        if not stays:
+            sums[...] = convert(entering, beat.acc.dtype)
 
     @property
     def registers(self) -> dict[str, Array]:

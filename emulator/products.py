@@ -9,6 +9,19 @@ from emulator.accesses import Unclear
 from emulator.memory import Array
 
 
+def as_rows(words: Array, lead: int = 0) -> Array:
+    """Words [lead…, turns of loops…, lanes] as [lead…, rows, lanes], each row's lanes or each lane's rows staying together as they were."""
+    lanes, kept = words.shape[-1], words.shape[:lead]
+    if lanes_apart(words):
+        return np.moveaxis(words, -1, lead).reshape(*kept, lanes, -1).swapaxes(-1, -2)
+    return words.reshape(*kept, -1, lanes)
+
+
+def lanes_apart(words: Array) -> bool:
+    """Whether lanes lie further apart than rows, as where channels are a tensor's outer dimension."""
+    return words.ndim > 1 and abs(words.strides[-1]) > abs(words.strides[-2])
+
+
 def fitted(tiles: Array, rows: int, cols: int) -> Array:
     """Tiles [turns, …, …] cut to this size, or filled up with zeros."""
     tiles = tiles[:, :rows, :cols]

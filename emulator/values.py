@@ -1,8 +1,11 @@
 """The values of a run: the steps that the timing engine found, in its order, on the memories and the array's registers."""
 
+import math
 from collections.abc import Mapping, Sequence
 
-from emulator.accesses import Unclear
+import numpy as np
+
+from emulator.accesses import Access, Unclear
 from emulator.batch import Batch
 from emulator.beats import ArrayValues
 from emulator.code import Code
@@ -17,6 +20,8 @@ from isa.stream import Space
 
 _FEW = 3
 """Fewer turns than that are executed one by one."""
+_LARGE = 1 << 15
+"""So does what writes more words a turn: it takes longer than the way to it, and its words stay in the processor's caches."""
 
 
 class Values:
@@ -53,7 +58,11 @@ class Values:
             return 0
         try:
             first = Repeat(tuple(moved(inner, repeat, 1) for inner in repeat.steps), turns, repeat.advances)
-            Batch(statements(first, self.codes), turns, self.memories, self.array).run()
+            body = statements(first, self.codes)
+            if max((math.prod(s.dst.shape) for s in body if isinstance(s.dst, Access)), default=0) > _LARGE:
+                return 0
+            with np.errstate(all="ignore"):
+                Batch(body, turns, self.memories, self.array).run()
         except Unclear:
             return 0
         return turns
