@@ -1,14 +1,42 @@
 """The array's queue in the fast engine: beat nests as single events."""
 
-import numpy as np
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
+from emulator.code import Code, clipped
 from emulator.costs import words_of
-from emulator.counters import READ, WRITE
+from emulator.counters import READ, WRITE, Slice
+from emulator.journal import Work
 from emulator.nest import Beat, Nest
-from emulator.sums import Ints, RecentSums
-from emulator.units import Code, Shared, Unit
+from emulator.script import Step
+from emulator.sums import RecentSums, Rows, Shift, shift_at
+from emulator.units import Shared, Unit
 from isa.instructions import Queue
 from isa.sequencer import turns
+from isa.stream import Dim, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A nest at certain turns, flags and extents: what it counts, and the lanes that it leaves on the ports."""
+
+    turns: tuple[int, ...]
+    swap: bool
+    take: bool
+    zeros: tuple[bool, ...]
+    works: tuple[Work, ...]
+    """One for each beat of the body; a `take` that is not the nest's only beat is left out."""
+    tail: Work | None
+    """A `take` at the end of others."""
+    lanes: tuple[int, int]
+    rows: Rows
+
+    @property
+    def total(self) -> int:
+        """Beats."""
+        return len(self.zeros) * math.prod(self.turns)
 
 
 class ArrayUnit(Unit):
@@ -17,118 +45,140 @@ class ArrayUnit(Unit):
     def __init__(self, queue: Queue, code: Code, shared: Shared) -> None:
         self.sums = RecentSums(shared.machine)
         self.in_tail = False
-        self.lanes = {"h": 0, "v": 0}
+        self.lanes = (0, 0)
+        """Lanes that the beat before used on h and v, for `held`."""
+        self.plans: dict[tuple[int, ...], Plan] = {}
+        self.clipped: dict[int, tuple[Dim, ...]] = {}
         super().__init__(queue, code, shared)
 
     @property
     def nest(self) -> Nest:
-        nest = self.code.nests[self.index]
-        assert nest is not None
-        return nest
+        return self.code.nest(self.index)
 
     def _next(self) -> None:
-        """Further on, past nests without a turn; the flags of the nest are looked up here, once."""
+        """Further on, past nests without a turn; what is known of the nest is looked up here, once."""
         super()._next()
         while self.index >= 0 and self.index in self.code.nests:
             nest = self.nest
-            self.turns = [turns(loop, self.counters) for loop in nest.loops]
-            if all(count > 0 for count in self.turns):
-                self.swap = nest.beats[0].swap.holds(self.counters, self.counts)
-                self.take = nest.beats[-1].take.holds(self.counters, self.counts)
-                self.zeros = [beat.zero.holds(self.counters, self.counts) for beat in nest.beats]
-                self.total = len(nest.beats) * int(np.prod(self.turns, dtype=np.int64))
+            counts = [turns(loop, self.counters) for loop in nest.loops]
+            if all(count > 0 for count in counts):
+                self.plan = self._plan(nest, counts)
                 return
             super()._next()
 
+    def _plan(self, nest: Nest, counts: Sequence[int]) -> Plan:
+        if self.index not in self.clipped:
+            self.clipped[self.index] = clipped(stream for beat in nest.beats for stream in beat.streams)
+        swap = nest.beats[0].swap.holds(self.counters, self.counts)
+        take = nest.beats[-1].take.holds(self.counters, self.counts)
+        zeros = tuple(beat.zero.holds(self.counters, self.counts) for beat in nest.beats)
+        extents = [dim.extent(self.counters) for dim in self.clipped[self.index]]
+        key = (self.index, swap, take, *zeros, *counts, *self.lanes, *extents)
+        plan = self.plans.get(key)
+        if plan is None:
+            total = len(nest.beats) * math.prod(counts)
+            tail = Work(nest.beats[-1].provenance, self.queue, 1) if take and total > 1 else None
+            works, lanes = [], self.lanes
+            for position, (beat, zero) in enumerate(zip(nest.beats, zeros, strict=True)):
+                issued = total // len(nest.beats) - (tail is not None and position == len(nest.beats) - 1)
+                work, lanes = self._work(beat, zero, total // len(nest.beats), issued, lanes)
+                works.append(work)
+            rows = self.sums.rows(nest, counts, zeros, total - take)
+            plan = self.plans[key] = Plan(tuple(counts), swap, take, zeros, tuple(works), tail, lanes, rows)
+        return plan
+
+    def _work(self, beat: Beat, zero: bool, turns: int, busy: int, lanes: tuple[int, int]) -> tuple[Work, tuple[int, int]]:
+        """MACs and scratchpad accesses of all turns of a beat; ``lanes`` before and after it."""
+        h, v = lanes
+        accesses: list[tuple[int, Stream, int]] = []
+        if beat.h and beat.h.stream:
+            h = words_of(beat.h.stream, self.counters)
+            accesses.append((READ, beat.h.stream, h * turns))
+        if beat.v and beat.v.stream:
+            v = words_of(beat.v.stream, self.counters)
+            accesses.append((READ, beat.v.stream, v * turns))
+        if beat.acc:
+            words = words_of(beat.acc, self.counters)
+            accesses += [(direction, beat.acc, words * turns) for direction in ((WRITE,) if zero else (READ, WRITE))]
+            h, v = (h, words) if beat.op == "fwd" else (words, v)
+        macs = 0 if beat.op == "upd" else h * v * turns
+        return Work(beat.provenance, self.queue, busy, tuple(accesses), macs), (h, v)
+
     def start(self) -> int | None:
         shared = self.shared
-        start = self.time
-        if self.swap and not self.in_tail:
-            if len(shared.loads) <= len(shared.swaps):
+        start, plan = self.time, self.plan
+        if plan.swap and not self.in_tail:
+            loaded = shared.weights.get_at()
+            if loaded is None:
                 return None
-            start = max(start, shared.loads[len(shared.swaps)] + shared.machine.rows)
-        if self.take and (self.in_tail or self.total == 1):
-            if len(shared.drains) < len(shared.takes):
+            start = max(start, loaded)
+        if plan.take and (self.in_tail or plan.tail is None):
+            drained = shared.gradients.put_at()
+            if drained is None:
                 return None
-            start = max(start, shared.drains[-1] + 1 if shared.drains else 0)
+            start = max(start, drained)
         return start
 
     def execute(self) -> None:
+        plan = self.plan
+        if self.shared.script:
+            self.shared.script.entries.append(Step(self.queue, self.index, tuple(self.counters), None if self.in_tail else plan))
         if self.in_tail:
-            self._take(self.nest.beats[-1])
+            assert plan.tail is not None
+            self._take(self.nest.beats[-1], plan.tail)
         else:
-            self._run(self.nest)
-            self.in_tail = self.take and self.total > 1
-            if self.in_tail:
+            self._run(self.nest, plan)
+            if plan.tail is not None:
+                self.in_tail = True
                 return
         self.in_tail = False
         self._next()
 
-    def _run(self, nest: Nest) -> None:
+    def _run(self, nest: Nest, plan: Plan) -> None:
         """All beats; the last one is left out if it takes the gradient and is not the only one."""
         shared = self.shared
-        if self.swap:
-            self._stall(shared.weight_chain, shared.loads[len(shared.swaps)] + shared.machine.rows, nest.beats[0].provenance)
-        for beat in nest.beats:
-            self._count(beat, self.total // len(nest.beats))
-        if shared.values:
-            shared.array.run(nest, self.counters, self.turns, self.swap, self.zeros)
-        if self.take and self.total == 1:
-            self._take(nest.beats[0])
-            if self.swap:
-                shared.swaps.append(self.time - 1)
+        if plan.swap:
+            self._stall(shared.weight_chain, shared.weights.turn, nest.beats[0].provenance)
+        self.lanes = plan.lanes
+        if plan.take and plan.tail is None:
+            self._take(nest.beats[0], plan.works[0])
+            if plan.swap:
+                shared.weights.get(self.time - 1)
             return
-        beats, start = self.total - self.take, self.time
-        shifts = self.sums.shifts(nest, self.counters, self.turns, self.zeros, beats, start)
-        self.sums.record(nest, self.counters, self.turns, beats, start, shifts)
-        if self.swap:
-            shared.swaps.append(start + int(shifts[0]))
-        self._book(nest, beats, start, shifts)
+        start, bases = self.time, [beat.acc.address(self.counters) if beat.acc else 0 for beat in nest.beats]
+        shifts = self.sums.shifts(plan.rows, bases, start)
+        self.sums.record(nest, plan.rows, bases, start, shifts)
+        if plan.swap:
+            shared.weights.get(start + shift_at(shifts, 0))
+        self._book(nest, plan, start, shifts)
 
-    def _take(self, beat: Beat) -> None:
+    def _take(self, beat: Beat, work: Work) -> None:
         """Issue a beat that takes the gradient."""
         shared = self.shared
-        self._stall(shared.gradient_chain, shared.drains[-1] + 1 if shared.drains else 0, beat.provenance)
-        shared.takes.append(self.time)
-        if shared.values:
-            shared.array.take(beat.op == "upd")
-        self._issue(beat, 1, self.time, self.time)
+        self._stall(shared.gradient_chain, shared.gradients.turn, beat.provenance)
+        shared.gradients.put(self.time)
+        self._issue(beat.op, work, self.time, self.time)
 
-    def _book(self, nest: Nest, beats: int, start: int, shifts: Ints) -> None:
-        """Busy and stalled cycles of the first ``beats`` beats of the nest."""
-        width, last_shift = len(nest.beats), int(shifts[-1])
-        if last_shift:
-            steps = np.diff(shifts, prepend=0)
-            for number in np.flatnonzero(steps).tolist():
-                stalled = nest.beats[number % width].provenance
-                self.shared.counters.stalls[stalled, self.queue, self.shared.partial_sums] += int(steps[number])
-        for position, beat in enumerate(nest.beats):
-            count = (beats - position + width - 1) // width
-            if count > 0:
-                last = (count - 1) * width + position
-                issue = start + last + int(shifts[min(last, len(shifts) - 1)])
-                self._issue(beat, count, start + position, issue)
-        self.time = start + beats + last_shift
+    def _book(self, nest: Nest, plan: Plan, start: int, shifts: Sequence[Shift]) -> None:
+        """Busy and stalled cycles of all beats but a `take` at the end."""
+        width = len(nest.beats)
+        for (_, before), (number, late) in pairwise(shifts):
+            stalled = nest.beats[number % width].provenance
+            self.shared.journal.stall((stalled, self.queue, self.shared.partial_sums), late - before)
+        for position, (beat, work) in enumerate(zip(nest.beats, plan.works, strict=True)):
+            last = (work.busy - 1) * width + position
+            if work.busy:
+                self._issue(beat.op, work, start + position, start + last + shift_at(shifts, last))
+            else:
+                self.shared.journal.work(work, 0)
+        self.time = start + plan.total - plan.take + shifts[-1][1]
 
-    def _issue(self, beat: Beat, count: int, first: int, last: int) -> None:
-        """Book ``count`` turns of a beat, the first and the last of which issue in these cycles."""
-        finish = last + self.shared.machine.rows + self.shared.machine.cols - 1
-        self.shared.counters.work(beat.provenance, self.queue, first, last + 1 - first, finish, beat.op, cycles=count)
+    def _issue(self, op: str, work: Work, first: int, last: int) -> None:
+        """Book all turns of a beat, the first and the last of which issue in these cycles."""
+        shared = self.shared
+        finish = last + shared.machine.rows + shared.machine.cols - 1
+        shared.journal.work(work, finish)
+        if shared.counters.slices is not None:
+            shared.counters.slices.append(Slice(self.queue, work.provenance, first, last + 1, op))
         self.time = last + 1
         self.finish = max(self.finish, finish)
-
-    def _count(self, beat: Beat, turn_count: int) -> None:
-        """MACs and scratchpad accesses of all turns of a beat."""
-        counters, lanes = self.shared.counters, self.lanes
-        for port, source in (("h", beat.h), ("v", beat.v)):
-            if source and source.stream:
-                lanes[port] = words_of(source.stream, self.counters)
-                counters.access(beat.provenance, READ, source.stream, self.queue, lanes[port] * turn_count)
-        if beat.acc:
-            through = "v" if beat.op == "fwd" else "h"
-            lanes[through] = words_of(beat.acc, self.counters)
-            counters.access(beat.provenance, WRITE, beat.acc, self.queue, lanes[through] * turn_count)
-            if not beat.zero.holds(self.counters, self.counts):
-                counters.access(beat.provenance, READ, beat.acc, self.queue, lanes[through] * turn_count)
-        if beat.op != "upd":
-            counters.macs[beat.provenance] += lanes["h"] * lanes["v"] * turn_count

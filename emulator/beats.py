@@ -1,6 +1,5 @@
 """The array as the fast engine sees it: its registers as whole matrices, a nest of beats as matrix products."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 
 from emulator.memory import Memory, convert
 from emulator.nest import Beat, Nest, Source
+from emulator.products import as_rows, lanes_apart
 from isa.dtypes import DType
 from isa.machine import Machine
 from isa.stream import Stream
@@ -53,13 +53,13 @@ class ArrayValues:
         """All beats of a nest, the exchange of the gradient at its end left out."""
         if swap:
             self.w = self.w_next
-            self.multiplier = self._operand(self.w)
+            self.multiplier = self.as_operand(self.w)
         on_port: list[dict[str, Array]] = []
         with np.errstate(all="ignore"):
             for beat, zero in zip(nest.beats, zeros, strict=True):
                 if beat.op == "upd":
                     self.w = updated(self.w, self.g, beat.lr, beat.decay)
-                    self.multiplier = self._operand(self.w)
+                    self.multiplier = self.as_operand(self.w)
                     continue
                 rows = {
                     port: self._fetch(port, source, nest, counters, turns, on_port)
@@ -81,7 +81,7 @@ class ArrayValues:
         if source.stream is None:
             return self.port[port] if source.beat is None else on_port[source.beat][port]
         words = self.spad.view(source.stream, counters, nest.levels, turns)
-        rows = convert(words.reshape(math.prod(turns), words.shape[-1]), self.accumulator)
+        rows = convert(as_rows(words), self.accumulator)
         self.port[port] = rows[-1:].copy()
         return rows
 
@@ -89,26 +89,44 @@ class ArrayValues:
         self, beat: Beat, rows: dict[str, Array], zero: bool, nest: Nest, counters: Sequence[int], turns: Sequence[int]
     ) -> None:
         if beat.acc is None:
-            h, v = self._operand(rows["h"]), self._operand(rows["v"])
-            self._add(self.g[: h.shape[1], : v.shape[1]], h.T @ v)
+            h, v = self.as_operand(rows["h"]), self.as_operand(rows["v"])
+            self.add(self.g[: h.shape[1], : v.shape[1]], h.T @ v)
             return
         sums = self.spad.view(beat.acc, counters, nest.levels, turns)
         lanes = sums.shape[-1]
         if beat.op == "fwd":
-            h = self._operand(rows["h"])
-            product, port = h @ self.multiplier[: h.shape[1], :lanes], "v"
+            operand, port = self.as_operand(rows["h"]), "v"
+            tile = self.multiplier[: operand.shape[1], :lanes]
         else:
-            v = self._operand(rows["v"])
-            product, port = v @ self.multiplier[:lanes, : v.shape[1]].T, "h"
-        entering = np.zeros(sums.shape, self.accumulator.numpy) if zero else np.array(convert(sums, self.accumulator))
-        self.port[port] = entering.reshape(math.prod(turns), lanes)[-1:].copy()
-        self._add(entering, product.reshape(sums.shape))
-        sums[...] = convert(entering, beat.acc.dtype)
+            operand, port = self.as_operand(rows["v"]), "h"
+            tile = self.multiplier[:lanes, : operand.shape[1]].T
+        product = (tile.T @ operand.T).T if lanes_apart(sums) else operand @ tile
+        stays = beat.acc.dtype is self.accumulator
+        entering = sums if stays else np.array(convert(sums, self.accumulator))
+        if zero:
+            entering[...] = 0
+        self.port[port] = entering[(-1,) * len(turns)].reshape(1, lanes).copy()
+        self.add(entering, product.reshape(sums.shape))
+        if not stays:
+            sums[...] = convert(entering, beat.acc.dtype)
 
-    def _add(self, sums: Array, product: Array) -> None:
+    @property
+    def registers(self) -> dict[str, Array]:
+        """By name."""
+        return {"w_next": self.w_next, "w": self.w, "g": self.g, "g_out": self.g_out}
+
+    def put(self, name: str, tile: Array) -> None:
+        """Set a register; what the tile leaves out becomes 0."""
+        whole = np.zeros_like(self.w)
+        whole[: tile.shape[0], : tile.shape[1]] = tile
+        setattr(self, name, whole)
+        if name == "w":
+            self.multiplier = self.as_operand(whole)
+
+    def add(self, sums: Array, product: Array) -> None:
         """``sums += product`` in place, wrapping for integers."""
         sums += product if self.accumulator.is_float else product.astype(np.int64).astype(np.int32)
 
-    def _operand(self, values: Array) -> Array:
+    def as_operand(self, values: Array) -> Array:
         """Values as they enter a multiplier."""
         return convert(values, self.operand).astype(self.exact, copy=False)

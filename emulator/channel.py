@@ -18,13 +18,15 @@ class Channel:
 
     def __init__(self, dram: Dram) -> None:
         self.dram = dram
+        self.plain = dram.burst_bytes == 1 and not dram.row_bytes
+        """Whether transfers of as many words cost the same, whatever they touch."""
         self.open_row = -1
 
     def transfer(self, stream: Stream, counters: Sequence[int]) -> tuple[int, int]:
         """Cycles for which a transfer of a DRAM stream holds the channel, and bytes that pass; its rows are open from now on."""
         dram, misses = self.dram, 0
         nbytes = words_of(stream, counters) * stream.dtype.size
-        if nbytes and (dram.burst_bytes > 1 or dram.row_bytes):
+        if nbytes and not self.plain:
             starts, length = runs(stream, counters)
             nbytes = dram.burst_bytes * int(_spanned(starts, length, dram.burst_bytes).sum())
             misses = self._open(starts, length) if dram.row_bytes else 0

@@ -84,11 +84,3 @@ class Counters:
         """Count scratchpad words read or written through a stream."""
         self.words[provenance, direction, stream.operand, queue] += words
         self.bytes[provenance, direction, stream.operand, queue] += words * stream.dtype.size
-
-    def work(self, provenance: int, queue: Queue, start: int, occupied: int, finish: int, label: str, cycles: int | None = None) -> None:
-        """Book ``cycles`` (by default all that are ``occupied`` from ``start``) as busy, and the finish."""
-        self.busy[provenance, queue] += occupied if cycles is None else cycles
-        if finish > self.finish[provenance]:
-            self.finish[provenance] = finish
-        if self.slices is not None:
-            self.slices.append(Slice(queue, provenance, start, start + occupied, label))

@@ -2,14 +2,21 @@
 
 A queue runs ahead through its loops and semaphores for as long as the cycles of the tokens it needs are known.  Of all the queues' next
 timed instructions the one that starts first is executed, in the order of the queues where two start together; so the DRAM
-channel is granted as it is cycle by cycle.  A beat nest (see `nest.py`) is one such instruction.
+channel is granted as it is cycle by cycle.  A beat nest (see `nest.py`) is one such instruction.  What comes again in a steady state
+(see `steady.py`) is counted instead of executed.
+
+Time depends on no value.  So the events only take down what is to be done, and `values.py` does it in their order.
 """
 
 from emulator.array_unit import ArrayUnit
+from emulator.code import Code
 from emulator.counters import Counters
 from emulator.deadlock import deadlock
 from emulator.memory import Memory
-from emulator.units import Code, Dma, GradientChain, Shared, Unit, Vector, WeightChain
+from emulator.script import Script
+from emulator.steady import SteadyState
+from emulator.units import Dma, GradientChain, Shared, Unit, Vector, WeightChain
+from emulator.values import Values
 from isa.instructions import Queue
 from isa.program import Program
 
@@ -24,10 +31,14 @@ _UNITS: dict[Queue, type[Unit]] = {
 
 
 class FastEngine:
-    """Runs one program any number of times; without ``values`` it keeps time and counts only."""
+    """Runs one program any number of times; without ``values`` it keeps time and counts only, and may ``skip`` what repeats itself."""
 
-    def __init__(self, program: Program, values: bool = True) -> None:
-        self.program, self.values = program, values
+    def __init__(self, program: Program, values: bool = True, skip: bool = True) -> None:
+        self.program, self.values, self.skip = program, values, skip
+        self.events = 0
+        """Instructions and beat nests whose time the last run looked at one by one."""
+        self.steps = 0
+        """Those whose values it computed one by one."""
         self.codes = {queue: Code(program.queues.get(queue, []), len(program.provenance)) for queue in Queue}
 
     def run(self, dram: Memory, trace: bool = False) -> Counters:
@@ -36,22 +47,45 @@ class FastEngine:
         Raises:
             UserError: the queues wait for each other, or a stream leaves its memory.
         """
-        shared = Shared(self.program, dram, self.values, trace)
+        values = Values(self.program.machine, self.codes, dram) if self.values else None
+        script = Script() if values else None
+        shared = Shared(self.program, script, trace)
         units = [_UNITS[queue](queue, self.codes[queue], shared) for queue in Queue]
+        steady = SteadyState(self.program, units, shared) if self.skip and not trace else None
+        for unit in units:
+            _settle(unit)
+        self.events = 0
         while True:
             chosen, earliest = None, 0
-            ready: list[Unit] = []
-            signals = -1
-            while signals != shared.signals:  # a signal may let a queue go on that was asked before
-                signals = shared.signals
-                ready = [unit for unit in units if unit.settle()]
-            for unit in ready:
-                start = unit.start()
-                if start is not None and (chosen is None or start < earliest):
-                    chosen, earliest = unit, start
+            for unit in units:
+                if unit.ready:
+                    start = unit.start()
+                    if start is not None and (chosen is None or start < earliest):
+                        chosen, earliest = unit, start
             if chosen is None:
                 break
             chosen.execute()
+            self.events += 1
+            _settle(chosen)
+            if chosen.turned:
+                chosen.turned = False
+                if steady:
+                    steady.look(chosen, earliest)
+            if shared.journal.long:
+                shared.journal.close()
+                if values and script:
+                    values.run(script.take())
         if any(unit.index >= 0 for unit in units):
             raise deadlock(self.program, {unit.queue: unit.index for unit in units if unit.index >= 0})
+        shared.journal.close()
+        if values and script:
+            values.run(script.take())
+            self.steps = values.steps
         return shared.counters
+
+
+def _settle(unit: Unit) -> None:
+    """Let a unit go on to its next timed instruction, and those that missed its signals."""
+    units = [unit]
+    while units:
+        units.extend(units.pop().settle())

@@ -42,6 +42,12 @@ class Beat:
     lr: float = 0.0
     decay: float = 0.0
 
+    @property
+    def streams(self) -> list[Stream]:
+        """Its streams, that of its sums last."""
+        operands = [source.stream for source in (self.h, self.v) if source and source.stream]
+        return [*operands, self.acc] if self.acc else operands
+
 
 @dataclass(frozen=True, slots=True)
 class Nest:
@@ -188,7 +194,7 @@ def _walk(stream: Stream, nest: Nest) -> list[Dim]:
 
 def _all_distinct(sums: Sequence[Stream], nest: Nest, loops: Sequence[Instruction]) -> bool:
     """Whether no byte of partial sums belongs to two beats of the nest."""
-    if len(sums) <= 1 and all(_injective(_walk(stream, nest), stream.dtype.size) for stream in sums):
+    if len(sums) <= 1 and all(injective(_counts(_walk(stream, nest)), stream.dtype.size) for stream in sums):
         return True
     if len({(s.strides[: nest.depth], s.ring, s.dtype) for s in sums}) > 1:
         intervals = sorted(_interval(stream, loops) for stream in sums)
@@ -202,10 +208,14 @@ def _all_distinct(sums: Sequence[Stream], nest: Nest, loops: Sequence[Instructio
     return not (addresses % size).any() and len(np.unique(addresses)) == len(addresses)
 
 
-def _injective(dims: Iterable[Dim], size: int) -> bool:
-    """Whether nested strides are each larger than all that lies within (sufficient, and the usual case)."""
+def _counts(dims: Iterable[Dim]) -> list[tuple[int, int]]:
+    return [(dim.count, dim.stride) for dim in dims]
+
+
+def injective(dims: Iterable[tuple[int, int]], size: int) -> bool:
+    """Whether nested strides, given as (count, stride), are each larger than all that lies within (sufficient, and the usual case)."""
     span = size
-    for stride, count in sorted((abs(dim.stride), dim.count) for dim in dims if dim.count > 1):
+    for stride, count in sorted((abs(stride), count) for count, stride in dims if count > 1):
         if stride < span:
             return False
         span += stride * (count - 1)

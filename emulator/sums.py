@@ -1,14 +1,32 @@
 """The interlock of partial sums, for whole nests: who wrote which row lately, and how long that holds beats up."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from emulator.nest import Nest
 from isa.machine import Machine
 
-Ints = npt.NDArray[np.int64]
+Row = tuple[int, int, int]
+"""A row of a nest's sums: the number of its beat in the nest, the beat's position in the body, bytes from where the beat's sums begin."""
+
+
+Shift = tuple[int, int]
+"""The number of a beat in the nest, and how many cycles late it and all that follow it are."""
+
+
+def shift_at(shifts: Sequence[Shift], number: int) -> int:
+    """Cycles that a beat is late."""
+    return next(late for first, late in reversed(shifts) if first <= number)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows at either end of a nest that can meet others."""
+
+    read: tuple[Row, ...]
+    written: tuple[Row, ...]
 
 
 class RecentSums:
@@ -23,59 +41,73 @@ class RecentSums:
         self.ready: dict[int, int] = {}
         self.latest = 0
 
-    def shifts(self, nest: Nest, counters: Sequence[int], turns: Sequence[int], zeros: Sequence[bool], beats: int, start: int) -> Ints:
-        """How many cycles later than one a cycle from ``start`` the first beats issue; the last entry holds for all later ones.
+    def rows(self, nest: Nest, turns: Sequence[int], zeros: Sequence[bool], beats: int) -> Rows:
+        """The rows of the first and the last of a nest's beats, ``beats`` of which are issued."""
+        width = len(nest.beats)
+        read = [(beat.acc is not None and not zero, range(min(beats, self.horizon))) for beat, zero in zip(nest.beats, zeros, strict=True)]
+        written = [(beat.acc is not None, range(max(0, beats - self.horizon), beats)) for beat in nest.beats]
 
-        ``beats``: how many of the nest's beats are issued.  Only the first few can meet a row that was written before the nest,
-        and rows within a nest are distinct.
+        def rows(wanted: Sequence[tuple[bool, range]]) -> tuple[Row, ...]:
+            found: list[Row] = []
+            for position, (touches, numbers) in enumerate(wanted):
+                if touches:
+                    own = np.array([number for number in numbers if number % width == position], np.int64)
+                    offsets = _offsets(nest, position, turns, own // width)
+                    found += [(number, position, offset) for number, offset in zip(own.tolist(), offsets.tolist(), strict=True)]
+            return tuple(sorted(found))
+
+        return Rows(rows(read), rows(written))
+
+    def shifts(self, rows: Rows, bases: Sequence[int], start: int) -> list[Shift]:
+        """How many cycles later than one a cycle from ``start`` the beats issue.
+
+        ``bases``: where the sums of each beat of the body begin.  Only the first few beats can meet a row that was written before the
+        nest, and rows within a nest are distinct.
         """
-        width = len(nest.beats)
-        first = min(beats, self.latest - start)
-        waits = [beat.acc is not None and not zero for beat, zero in zip(nest.beats, zeros, strict=True)]
-        if first <= 0 or not any(waits):
-            return np.zeros(1, np.int64)
-        earliest = np.full((-(-first // width), width), start, np.int64)
-        for position, beat in enumerate(nest.beats):
-            if waits[position] and beat.acc is not None:
-                rows = _rows(nest, position, counters, turns, np.arange(len(earliest)))
-                earliest[:, position] = [self.ready.get(row, start) for row in rows.tolist()]
-        late = earliest.reshape(-1)[:first] - start - np.arange(first)
-        return np.maximum(np.maximum.accumulate(late), 0)
+        shifts, latest = [(0, 0)], 0
+        if self.latest > start:
+            for number, position, offset in rows.read:
+                late = self.ready.get(bases[position] + offset, 0) - start - number
+                if late > latest:
+                    latest = late
+                    shifts.append((number, late))
+        return shifts
 
-    def record(self, nest: Nest, counters: Sequence[int], turns: Sequence[int], beats: int, start: int, shifts: Ints) -> None:
-        """Remember the rows that the last of ``beats`` beats wrote."""
-        width = len(nest.beats)
-        first = max(0, beats - self.horizon)
-        if not any(beat.acc for beat in nest.beats):
+    def record(self, nest: Nest, rows: Rows, bases: Sequence[int], start: int, shifts: Sequence[Shift]) -> None:
+        """Remember the rows that the last beats wrote."""
+        if not rows.written:
             return
-        if first or len(self.ready) > 4 * self.horizon:
-            now = start + beats
-            self.ready = {} if first else {row: ready for row, ready in self.ready.items() if ready > now}
-        turn = np.arange(first // width, -(-beats // width))
-        written: list[tuple[int, int, int]] = []
-        for position, beat in enumerate(nest.beats):
-            if beat.acc is None:
-                continue
-            numbers = turn * width + position
-            issued = numbers < beats
-            numbers = numbers[issued]
-            ready = start + numbers + shifts[np.minimum(numbers, len(shifts) - 1)] + self.delay[beat.op]
-            rows = _rows(nest, position, counters, turns, turn[issued])
-            written.extend(zip(numbers.tolist(), rows.tolist(), ready.tolist(), strict=True))
-        if len(nest.beats) > 1:
-            written.sort()
-        for _, row, cycle in written:
-            self.ready[row] = cycle
-            self.latest = max(self.latest, cycle)
+        first = rows.written[0][0]
+        if first >= self.horizon:
+            self.ready = {}
+        elif len(self.ready) > 4 * self.horizon:
+            self.ready = {row: ready for row, ready in self.ready.items() if ready > start}
+        delays = [self.delay.get(beat.op, 0) for beat in nest.beats]
+        changes = shifts[-1][0] > first
+        start += shifts[-1][1]
+        for number, position, offset in rows.written:
+            ready = start + number + delays[position]
+            if changes:
+                ready += shift_at(shifts, number) - shifts[-1][1]
+            self.ready[bases[position] + offset] = ready
+            if ready > self.latest:
+                self.latest = ready
+
+    def shift(self, nbytes: int, cycles: int) -> None:
+        """All that has happened, happened so many cycles later, to rows so many bytes on."""
+        self.ready = {row + nbytes: ready + cycles for row, ready in self.ready.items()}
+        self.latest += cycles
 
 
-def _rows(nest: Nest, position: int, counters: Sequence[int], turns: Sequence[int], numbers: Ints) -> Ints:
-    """Addresses of the rows of sums of one beat of the body in the given turns (counted over all loops of the nest)."""
+def _offsets(
+    nest: Nest, position: int, turns: Sequence[int], numbers: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
+    """Bytes from the first row of a beat's sums to that of the given turns (counted over all loops of the nest)."""
     stream = nest.beats[position].acc
     assert stream is not None
-    rows = np.full(len(numbers), stream.address(counters), np.int64)
+    offsets = np.zeros(len(numbers), np.int64)
     for level, count in zip(reversed(nest.levels), reversed(turns), strict=True):
         numbers, counter = np.divmod(numbers, count)
         if level < len(stream.strides):
-            rows += stream.strides[level] * counter
-    return rows
+            offsets += stream.strides[level] * counter
+    return offsets

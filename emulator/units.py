@@ -1,61 +1,41 @@
 """The units of the fast engine but the array: what each queue's next instruction waits for, and what it does."""
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 
-from emulator.beats import ArrayValues
 from emulator.channel import Channel
+from emulator.code import Code
 from emulator.costs import results_of, vector_cycles, words_of
-from emulator.counters import READ, WRITE, Counters
-from emulator.memory import Memory, convert
-from emulator.nest import Nest, nest_at
-from emulator.vector import compute
+from emulator.counters import READ, WRITE, Counters, Slice
+from emulator.handshake import Handshake
+from emulator.journal import Journal, Work
+from emulator.script import Script, Step
 from isa.instructions import IMM, Instruction, Queue
 from isa.program import Program
-from isa.sequencer import Sequencer
-from isa.stream import Space, Stream
+from isa.stream import Stream
 
-
-class Code:
-    """A queue's code with its beat nests found; lives as long as the program."""
-
-    def __init__(self, instructions: list[Instruction], unowned: int) -> None:
-        self.sequencer = Sequencer(instructions)
-        self.unowned = unowned
-        self.nests: dict[int, Nest | None] = {}
-        for index, instruction in enumerate(instructions):
-            if instruction.op in ("loop", "fwd", "dx", "dw", "upd"):
-                self.nests[index] = nest_at(self.sequencer, index, unowned)
-
-    def is_nest(self, index: int) -> bool:
-        """Whether the loop at this index is executed as one."""
-        return self.nests[index] is not None
-
-    def provenance(self, index: int) -> int:
-        owner = self.sequencer.code[index].provenance
-        return self.unowned if owner is None else owner
+_END: tuple[int, list[int], list[int]] = (-1, [], [])
 
 
 class Shared:
-    """What the queues share during one run: memories, counters, tokens, the DRAM channel, and the handshakes of the chains.
+    """What the queues share during one run: counters, tokens, the DRAM channel, and the handshakes of the chains.
 
-    Times are the issue cycles known so far, in order.
+    ``script`` takes down what is done to the memories, where that is asked for.
     """
 
-    def __init__(self, program: Program, dram: Memory, values: bool, trace: bool) -> None:
+    def __init__(self, program: Program, script: Script | None, trace: bool) -> None:
         self.machine = program.machine
-        self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, program.machine.scratchpad.bytes if values else 0)}
+        self.script = script
         self.counters = Counters.of(program, trace)
+        self.journal = Journal(self.counters)
         self.tokens = [deque([0] * semaphore.initial) for semaphore in program.semaphores]
-        self.signals = 0
-        """Signals given so far."""
+        """Of each semaphore, the cycles from which its tokens can be taken."""
+        self.waiting: dict[int, Unit] = {}
+        """Units that miss a token, by semaphore."""
         self.channel = Channel(program.machine.dram)
         self.channel_free = 0
-        self.array = ArrayValues(program.machine, self.memories[Space.spad])
-        self.values = values
-        self.loads: list[int] = []
-        self.swaps: list[int] = []
-        self.takes: list[int] = []
-        self.drains: list[int] = []
+        self.weights = Handshake(program.machine.rows)
+        self.gradients = Handshake(program.machine.rows)
         first = len(program.semaphores)
         self.weight_chain, self.gradient_chain, self.partial_sums, self.dram_channel = range(first, first + 4)
 
@@ -66,10 +46,15 @@ class Unit:
     def __init__(self, queue: Queue, code: Code, shared: Shared) -> None:
         self.queue, self.code, self.shared = queue, code, shared
         self.steps = code.sequencer.steps(code.is_nest)
+        self.works: dict[tuple[int, ...], Work] = {}
         self.time = 0
         """First cycle in which the queue can issue again."""
         self.finish = 0
         """First cycle in which all that it issued is done."""
+        self.ready = False
+        """Whether it stands at a timed instruction, all tokens before it taken."""
+        self.turned = False
+        """Whether a loop began another turn since this was last set to False."""
         self.index = -1
         """The instruction that it stands at; -1 once it is through."""
         self.counters: list[int] = []
@@ -85,31 +70,44 @@ class Unit:
         return self.code.provenance(self.index)
 
     def _next(self) -> None:
-        self.index, self.counters, self.counts = next(self.steps, (-1, [], []))
-        if self.index < 0:
-            self.shared.counters.ended[self.queue] = self.time
+        before = self.index
+        self.index, self.counters, self.counts = next(self.steps, _END)
+        if self.index <= before:
+            self.turned = True
+            if self.index < 0:
+                self.shared.counters.ended[self.queue] = self.time
 
-    def settle(self) -> bool:
-        """Go on through semaphores to the next timed instruction; False at the end and where a token is missing."""
+    def settle(self) -> Iterable["Unit"]:
+        """Go on through semaphores, up to the next timed instruction if no token is missing; the units that tokens were missing for."""
+        shared, code = self.shared, self.code.sequencer.code
+        woken: list[Unit] = []
+        self.ready = False
         while self.index >= 0:
-            instruction = self.instruction
+            instruction = code[self.index]
             if instruction.op == "signal":
-                self.shared.tokens[instruction["sem"]].append(max(self.time + 1, self.finish))
-                self.shared.signals += 1
+                semaphore = instruction.args["sem"]
+                shared.tokens[semaphore].append(max(self.time + 1, self.finish))
+                if semaphore in shared.waiting:
+                    woken.append(shared.waiting.pop(semaphore))
             elif instruction.op == "wait":
-                tokens = self.shared.tokens[instruction["sem"]]
+                semaphore = instruction.args["sem"]
+                tokens = shared.tokens[semaphore]
                 if not tokens:
-                    return False
-                self._stall(instruction["sem"], tokens.popleft(), self.provenance)
+                    shared.waiting[semaphore] = self
+                    return woken
+                until = tokens.popleft()
+                if until > self.time:
+                    self._stall(semaphore, until, self.provenance)
             else:
-                return True
+                self.ready = True
+                return woken
             self._next()
-        return False
+        return woken
 
     def _stall(self, cause: int, until: int, provenance: int) -> None:
         """Book the cycles up to ``until``, if it lies ahead."""
         if until > self.time:
-            self.shared.counters.stalls[provenance, self.queue, cause] += until - self.time
+            self.shared.journal.stall((provenance, self.queue, cause), until - self.time)
             self.time = until
 
     def start(self) -> int | None:
@@ -118,17 +116,29 @@ class Unit:
 
     def execute(self) -> None:
         """Execute the timed instruction and go on."""
-        self._execute(self.instruction)
+        if self.shared.script:
+            self.shared.script.entries.append(Step(self.queue, self.index, tuple(self.counters)))
+        self._execute(self.code.sequencer.code[self.index])
         self._next()
 
     def _execute(self, instruction: Instruction) -> None:
         raise NotImplementedError
 
-    def _occupy(self, cycles: int, finish: int, label: str) -> None:
-        """The instruction issues now, holds the queue for some cycles and finishes."""
-        self.shared.counters.work(self.provenance, self.queue, self.time, cycles, finish, label)
-        self.time += cycles
-        self.finish = max(self.finish, finish)
+    def _key(self, *more: int) -> tuple[int, ...]:
+        """What the instruction's work depends on."""
+        counters = self.counters
+        return (self.index, *more, *[dim.extent(counters) for dim in self.code.clipped[self.index]])
+
+    def _occupy(self, work: Work, latency: int, label: str) -> None:
+        """The instruction issues now, holds the queue while it is busy and finishes ``latency`` cycles later."""
+        shared, start = self.shared, self.time
+        self.time += work.busy
+        finish = self.time + latency
+        shared.journal.work(work, finish)
+        if shared.counters.slices is not None:
+            shared.counters.slices.append(Slice(self.queue, work.provenance, start, self.time, label))
+        if finish > self.finish:
+            self.finish = finish
 
 
 class Dma(Unit):
@@ -138,67 +148,68 @@ class Dma(Unit):
         return max(self.time, self.shared.channel_free)
 
     def _execute(self, instruction: Instruction) -> None:
-        shared, machine, counters = self.shared, self.shared.machine, self.shared.counters
-        dst, src = instruction["dst"], instruction["src"]
+        shared = self.shared
         loads = instruction.op == "ld"
-        words = words_of(src, self.counters)
-        cycles, nbytes = shared.channel.transfer(src if loads else dst, self.counters)
-        counters.dram[self.provenance, READ if loads else WRITE] += nbytes
-        counters.access(self.provenance, WRITE if loads else READ, dst if loads else src, self.queue, words)
-        self._stall(shared.dram_channel, self.start(), self.provenance)
-        shared.channel_free = self.time + cycles
-        if shared.values:
-            values = shared.memories[src.space].view(src, self.counters)
-            shared.memories[dst.space].view(dst, self.counters)[...] = convert(values, dst.dtype)
-        self._occupy(cycles, self.time + cycles + machine.dram.latency, instruction.op)
+        outside = instruction.args["src" if loads else "dst"]
+        cost = () if shared.channel.plain else shared.channel.transfer(outside, self.counters)
+        work = self.works.get(key := self._key(*cost))
+        if work is None:
+            work = self.works[key] = self._work(instruction, *(cost or shared.channel.transfer(outside, self.counters)))
+        self._stall(shared.dram_channel, self.start(), work.provenance)
+        shared.channel_free = self.time + work.busy
+        self._occupy(work, shared.machine.dram.latency, instruction.op)
+
+    def _work(self, instruction: Instruction, cycles: int, nbytes: int) -> Work:
+        loads = instruction.op == "ld"
+        inside = instruction["dst" if loads else "src"]
+        access = (WRITE if loads else READ, inside, words_of(instruction["src"], self.counters))
+        return Work(self.provenance, self.queue, cycles, (access,), dram=(nbytes, 0) if loads else (0, nbytes))
 
 
 class WeightChain(Unit):
     def start(self) -> int | None:
-        loads, swaps = len(self.shared.loads), self.shared.swaps
-        if loads > len(swaps):
-            return None
-        return max(self.time, swaps[loads - 1] + 1) if loads else self.time
+        free = self.shared.weights.put_at()
+        return None if free is None else max(self.time, free)
 
     def _execute(self, instruction: Instruction) -> None:
         shared, machine, src = self.shared, self.shared.machine, instruction["src"]
-        self._stall(shared.weight_chain, self.start() or 0, self.provenance)
-        shared.loads.append(self.time)
-        shared.counters.access(self.provenance, READ, src, self.queue, words_of(src, self.counters))
-        if shared.values:
-            shared.array.load(src, self.counters)
-        self._occupy(machine.rows, self.time + machine.rows + machine.cols - 1, "wload")
+        work = self.works.get(key := self._key())
+        if work is None:
+            access = (READ, src, words_of(src, self.counters))
+            work = self.works[key] = Work(self.provenance, self.queue, machine.rows, (access,))
+        self._stall(shared.weight_chain, shared.weights.turn, work.provenance)
+        shared.weights.put(self.time)
+        self._occupy(work, machine.cols - 1, "wload")
 
 
 class GradientChain(Unit):
     def start(self) -> int | None:
-        drains, takes = len(self.shared.drains), self.shared.takes
-        return max(self.time, takes[drains] + self.shared.machine.rows) if drains < len(takes) else None
+        taken = self.shared.gradients.get_at()
+        return None if taken is None else max(self.time, taken)
 
     def _execute(self, instruction: Instruction) -> None:
         shared, machine, dst = self.shared, self.shared.machine, instruction["dst"]
-        self._stall(shared.gradient_chain, self.start() or 0, self.provenance)
-        shared.drains.append(self.time)
-        shared.counters.access(self.provenance, WRITE, dst, self.queue, words_of(dst, self.counters))
-        if shared.values:
-            shared.array.drain(dst, self.counters)
-        self._occupy(machine.rows, self.time + machine.rows + machine.cols - 1, "drain")
+        work = self.works.get(key := self._key())
+        if work is None:
+            access = (WRITE, dst, words_of(dst, self.counters))
+            work = self.works[key] = Work(self.provenance, self.queue, machine.rows, (access,))
+        self._stall(shared.gradient_chain, shared.gradients.turn, work.provenance)
+        shared.gradients.get(self.time)
+        self._occupy(work, machine.cols - 1, "drain")
 
 
 class Vector(Unit):
     def _execute(self, instruction: Instruction) -> None:
-        shared, counters = self.shared, self.shared.counters
+        work = self.works.get(key := self._key())
+        if work is None:
+            work = self.works[key] = self._work(instruction, self.counters)
+        self._occupy(work, 0, f"{instruction.op} {instruction['fn']}")
+
+    def _work(self, instruction: Instruction, counters: Sequence[int]) -> Work:
         dst: Stream = instruction["dst"]
         reduces = instruction.op == "red"
-        operands = [instruction["a"]] if reduces else [instruction[name] for name in ("a", "b", "c")]
-        words = words_of(operands[0] if reduces else dst, self.counters)
-        for stream in operands:
-            if stream != IMM:
-                counters.access(self.provenance, READ, stream, self.queue, words_of(stream, self.counters))
-        counters.access(self.provenance, WRITE, dst, self.queue, results_of(dst, self.counters) if reduces else words)
-        counters.vector_ops[self.provenance] += words
-        if shared.values and words:
-            view, results = compute(instruction, shared.memories[Space.spad], self.counters)
-            view[...] = results
-        cycles = vector_cycles(shared.machine, words)
-        self._occupy(cycles, self.time + cycles, f"{instruction.op} {instruction['fn']}")
+        operands = [instruction[name] for name in (("a",) if reduces else ("a", "b", "c")) if instruction[name] != IMM]
+        words = words_of(operands[0] if reduces else dst, counters)
+        accesses = [(READ, stream, words_of(stream, counters)) for stream in operands]
+        accesses.append((WRITE, dst, results_of(dst, counters) if reduces else words))
+        return Work(self.provenance, self.queue, vector_cycles(self.shared.machine, words), tuple(accesses), vector_ops=words)

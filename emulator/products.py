@@ -1,0 +1,46 @@
+"""Products of many turns as few matrix products.
+
+Operands are ``a`` [turns, rows, inner] and ``b`` [turns, inner, columns], with one turn where all have the same.
+"""
+
+import numpy as np
+
+from emulator.accesses import Unclear
+from emulator.memory import Array
+
+
+def as_rows(words: Array, lead: int = 0) -> Array:
+    """Words [lead…, turns of loops…, lanes] as [lead…, rows, lanes], each row's lanes or each lane's rows staying together as they were."""
+    lanes, kept = words.shape[-1], words.shape[:lead]
+    if lanes_apart(words):
+        return np.moveaxis(words, -1, lead).reshape(*kept, lanes, -1).swapaxes(-1, -2)
+    return words.reshape(*kept, -1, lanes)
+
+
+def lanes_apart(words: Array) -> bool:
+    """Whether lanes lie further apart than rows, as where channels are a tensor's outer dimension."""
+    return words.ndim > 1 and abs(words.strides[-1]) > abs(words.strides[-2])
+
+
+def fitted(tiles: Array, rows: int, cols: int) -> Array:
+    """Tiles [turns, …, …] cut to this size, or filled up with zeros."""
+    tiles = tiles[:, :rows, :cols]
+    missing = rows - tiles.shape[1], cols - tiles.shape[2]
+    return np.pad(tiles, ((0, 0), (0, missing[0]), (0, missing[1]))) if any(missing) else tiles
+
+
+def product(a: Array, b: Array) -> Array:
+    """[turns, rows, columns]: the product of each turn."""
+    if len(a) == 1 and len(b) > 1:
+        wide = b.transpose(1, 0, 2).reshape(b.shape[1], -1)
+        return np.asarray(a[0] @ wide).reshape(a.shape[1], len(b), b.shape[2]).transpose(1, 0, 2)
+    if len(b) == 1 and len(a) > 1:
+        return np.asarray(a.reshape(-1, a.shape[2]) @ b[0]).reshape(len(a), a.shape[1], b.shape[2])
+    return np.asarray(a @ b)
+
+
+def product_sum(a: Array, b: Array, turns: int) -> Array:
+    """[rows, columns]: the products of all turns added up."""
+    if len(a) < turns or len(b) < turns:
+        raise Unclear
+    return np.asarray(a.transpose(1, 0, 2).reshape(a.shape[1], -1) @ b.reshape(-1, b.shape[2]))

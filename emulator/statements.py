@@ -1,0 +1,141 @@
+"""The body of a repetition as statements on memories and registers, each with what it reads and the one thing that it writes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.accesses import Access, Register, Unclear, access
+from emulator.code import Code
+from emulator.costs import reduced_axes, words_of
+from emulator.memory import Array, convert
+from emulator.nest import Beat, Nest
+from emulator.script import Advance, Repeat, Step
+from emulator.vector import elementwise, reduction
+from isa.dtypes import DType
+from isa.instructions import IMM, Instruction, Queue
+
+REGISTERS = W_NEXT, W, G, G_OUT = tuple(Register(name) for name in ("w_next", "w", "g", "g_out"))
+Place = Access | Register
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """dst ← f(reads)."""
+
+    dst: Place
+    reads: tuple[Place, ...]
+
+
+class Copy(Statement):
+    """dst ← the words that it reads."""
+
+
+class Zero(Statement):
+    """dst ← 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product(Statement):
+    """dst ← [dst +] a product of the first two reads; the third, if there is one, is dst.  ``op`` is that of the beat."""
+
+    op: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compute(Statement):
+    """dst ← what a `vec` or `red` computes of its operands but the immediate ones."""
+
+    instruction: Instruction
+
+
+def statements(repeat: Repeat, codes: Mapping[Queue, Code]) -> list[Statement]:
+    """The statements of one turn, in order.
+
+    Raises:
+        Unclear: there are some that only execution one by one can do.
+    """
+    advances = {advance.queue: advance for advance in repeat.advances}
+    found: list[Statement] = []
+    for step in repeat.steps:
+        if isinstance(step, Repeat):
+            raise Unclear
+        code, advance = codes[step.queue], advances.get(step.queue)
+        if step.queue is Queue.array:
+            found += _nest(code.nest(step.instruction), step, advance)
+        else:
+            found += _instruction(code.sequencer.code[step.instruction], step, advance)
+    return found
+
+
+def _instruction(instruction: Instruction, step: Step, advance: Advance | None) -> list[Statement]:
+    args = instruction.args
+    match instruction.op:
+        case "ld" | "st":
+            return [Copy(access(args["dst"], step, advance), (access(args["src"], step, advance),))]
+        case "wload":
+            return [Copy(W_NEXT, (access(args["src"], step, advance),))]
+        case "drain":
+            return [Copy(access(args["dst"], step, advance), (G_OUT,))]
+    if not words_of(args["dst"], step.counters):
+        return []
+    reads = [access(args[name], step, advance) for name in ("a", "b", "c") if args.get(name, IMM) != IMM]
+    dst = access(args["dst"], step, advance)
+    if instruction.op == "red":
+        axes = reduced_axes(args["dst"])
+        dims = tuple((1 if axis in axes else count, stride) for axis, (count, stride) in enumerate(dst.dims))
+        dst = Access(dst.space, dst.dtype, dst.base, dims, dst.shift, dst.slots, dst.pitch, dst.phase, dst.step)
+    return [Compute(dst, tuple(reads), instruction)]
+
+
+def _nest(nest: Nest, step: Step, advance: Advance | None) -> list[Statement]:
+    take: list[Statement] = [Copy(G_OUT, (G,)), Zero(G, ())]
+    plan = step.plan
+    if plan is None:
+        if nest.beats[-1].op == "upd":
+            raise Unclear
+        return take
+    loops = list(zip(nest.levels, plan.turns, strict=True))
+    found: list[Statement] = [Copy(W, (W_NEXT,))] if plan.swap else []
+    for beat, zero in zip(nest.beats, plan.zeros, strict=True):
+        ports = {port: _operand(nest.beats, beat, port, step, advance, loops) for port in _PORTS.get(beat.op, ())}
+        if not ports:
+            raise Unclear
+        if beat.acc is None:
+            found.append(Product(G, (ports["h"], ports["v"], G), "dw"))
+        else:
+            acc = access(beat.acc, step, advance, loops)
+            found.append(Product(acc, (*ports.values(), W, *(() if zero else (acc,))), beat.op))
+    return found + take if plan.take and plan.tail is None else found
+
+
+_PORTS = {"fwd": ("h",), "dx": ("v",), "dw": ("h", "v")}
+
+
+def _operand(beats: Sequence[Beat], beat: Beat, port: str, step: Step, advance: Advance | None, loops: Sequence[tuple[int, int]]) -> Access:
+    source = beat.h if port == "h" else beat.v
+    while source and source.stream is None and source.beat is not None and source.beat >= 0:
+        source = beats[source.beat].h if port == "h" else beats[source.beat].v
+    if source is None or source.stream is None:
+        raise Unclear
+    return access(source.stream, step, advance, loops)
+
+
+def computed(statement: Compute, operands: Sequence[Array]) -> Array:
+    """The results of a `vec` or `red` in some turns, as its operands have them: each [turns, …]."""
+    instruction = statement.instruction
+    assert isinstance(statement.dst, Access)
+    shape = statement.dst.shape
+    wide = [convert(operand, DType.f32) for operand in operands]
+    if instruction.op == "red":
+        axes = tuple(axis + 1 for axis in reduced_axes(instruction["dst"]))
+        results = reduction(instruction["fn"], wide[0], axes)
+    else:
+        if any(operand.shape[1:] != shape for operand in wide):
+            raise Unclear
+        given = iter(wide)
+        imm = np.float32(instruction["imm"])
+        results = elementwise(instruction["fn"], [imm if instruction[name] == IMM else next(given) for name in ("a", "b", "c")])
+        if results.ndim == 0:
+            results = np.broadcast_to(results, (1, *shape))
+    return convert(results, statement.dst.dtype)

@@ -1,0 +1,214 @@
+"""Steady state: when all queues stand as they stood some turns ago, what came since comes again, and is counted instead of run.
+
+The whole state of the timing is compared, relative to the present cycle: where each queue stands and since when, tokens, handshakes,
+the DRAM channel, partial sums on their way.  If it is that of an earlier cycle, and every queue that went on since did so by some turns
+of one loop, then as long as the turns of these loops are alike (see `turns.py`) the same things happen again, as many cycles later.
+A queue that stood still in the meantime keeps doing so: it misses a token or a partner that does not come, or is busy until
+a cycle before which the repetition ends.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emulator.array_unit import ArrayUnit
+from emulator.script import Advance
+from emulator.turns import Body, body
+from emulator.units import Shared, Unit
+from isa.instructions import Queue
+from isa.program import Program
+
+_KEPT = 4
+"""So many earlier states of one place are compared: rings make a loop's turns alike only every second or third time."""
+_PLACES = 1024
+_MARKERS = (Queue.array, Queue.vector, Queue.dma_out)
+"""The state is looked at when loops of these turn: what they do, others wait for or make ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The timing's state after an event at cycle ``now``; times of what is past are those of ``now``, since nothing tells them apart."""
+
+    now: int
+    position: int
+    """In the journal."""
+    step: int
+    """In the script."""
+    counters: tuple[tuple[int, ...], ...]
+    """By queue, as the following."""
+    time: tuple[int, ...]
+    finish: tuple[int, ...]
+    tokens: tuple[tuple[int, ...], ...]
+    partners: tuple[object, ...]
+    """Handshakes, the channel and held lanes, relative to ``now``."""
+    sums: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Advance:
+    """A queue that goes on by ``turns`` of a loop from one state to the next."""
+
+    unit: Unit
+    level: int
+    turns: int
+    body: Body
+
+
+class SteadyState:
+    """Looks at the state at the turns of loops."""
+
+    def __init__(self, program: Program, units: Sequence[Unit], shared: Shared) -> None:
+        self.units, self.shared = units, shared
+        array = units[Queue.array]
+        assert isinstance(array, ArrayUnit)
+        self.array = array
+        self.seen: dict[tuple[int, ...], deque[State]] = {}
+        self.bodies: dict[tuple[Queue, int], Body] = {}
+        waits = {(i["sem"], queue) for queue, code in program.queues.items() for i in code if i.op == "wait"}
+        self.waiter: dict[int, Unit] = {semaphore: units[queue] for semaphore, queue in waits}
+        dram = program.machine.dram
+        self.possible = len(self.waiter) == len(waits) and not (dram.row_bytes and dram.row_miss_cycles)
+        """Which row is open depends on all addresses; nor are programs tried that two queues take one semaphore's tokens in."""
+
+    def look(self, unit: Unit, now: int) -> None:
+        """A loop of the unit began another turn with an event at cycle ``now``: go ahead as far as nothing new happens."""
+        if not self.possible or unit.index < 0 or unit.queue not in _MARKERS:
+            return
+        counters = unit.counters
+        level = len(counters) - 1
+        while level > 0 and not counters[level]:
+            level -= 1
+        key = (unit.queue, level, self.array.in_tail, *[other.index for other in self.units])
+        if len(self.seen) > _PLACES:
+            self.seen.clear()
+        earlier = self.seen.setdefault(key, deque(maxlen=_KEPT))
+        state = self._state(now)
+        for before in reversed(earlier):
+            if before.position >= self.shared.journal.start and self._jump(before, state):
+                return
+        earlier.append(state)
+
+    def _state(self, now: int) -> State:
+        shared, array = self.shared, self.array
+        weights, gradients = shared.weights, shared.gradients
+        return State(
+            now,
+            shared.journal.position,
+            shared.script.position if shared.script else 0,
+            tuple([tuple(unit.counters) for unit in self.units]),
+            tuple([unit.time for unit in self.units]),
+            tuple([unit.finish for unit in self.units]),
+            tuple(map(tuple, shared.tokens)),
+            (
+                weights.full, max(0, weights.turn - now), gradients.full, max(0, gradients.turn - now),
+                max(0, shared.channel_free - now), array.lanes,
+            ),
+            array.sums.ready.copy(),
+        )  # fmt: skip
+
+    def _jump(self, before: State, state: State) -> bool:
+        """Repeat what happened between the states, if it does and as often as it does."""
+        interval = state.now - before.now
+        if interval <= 0 or before.partners != state.partners:
+            return False
+        advances = self._advances(before, state)
+        if not advances:
+            return False
+        moved = {advance.unit.queue for advance in advances}
+        times = min(self._times(advance) for advance in advances)
+        for unit in self.units:
+            if unit.ready and unit.queue not in moved and unit.time > before.now:
+                times = min(times, (unit.time - state.now - 1) // interval)
+        if times <= 0 or not self._same_tokens(before, state, moved):
+            return False
+        shift = self._sums_shift(before, state, advances)
+        if shift is None:
+            return False
+        self._go(before, interval, times, advances, shift)
+        return True
+
+    def _advances(self, before: State, state: State) -> list[_Advance]:
+        """The queues that went on, if each did by turns of one loop in the same number of cycles; else none."""
+        interval = state.now - before.now
+        advances: list[_Advance] = []
+        for unit in self.units:
+            queue = unit.queue
+            delay = state.time[queue] - before.time[queue]
+            old, new = before.counters[queue], state.counters[queue]
+            if old == new:
+                if delay:
+                    return []
+                continue
+            if delay != interval or state.finish[queue] - before.finish[queue] != interval:
+                return []
+            level = next(level for level in range(len(new)) if old[level] != new[level])
+            if old[level + 1 :] != new[level + 1 :]:
+                return []
+            code = self._body(unit, level)
+            turns = new[level] - old[level]
+            alike = code.alike(unit.counts[level])
+            burst = self.shared.machine.dram.burst_bytes
+            if old[level] not in alike or new[level] + turns not in alike or not code.keeps_alignment(turns, burst):
+                return []
+            advances.append(_Advance(unit, level, turns, code))
+        return advances
+
+    def _body(self, unit: Unit, level: int) -> Body:
+        loop = unit.code.sequencer.enclosing[unit.index][level]
+        found = self.bodies.get((unit.queue, loop))
+        if found is None:
+            found = self.bodies[unit.queue, loop] = body(unit.code.sequencer, loop)
+        return found
+
+    def _times(self, advance: _Advance) -> int:
+        """How often the queue can advance so until its turns differ."""
+        unit, level = advance.unit, advance.level
+        return (advance.body.alike(unit.counts[level]).stop - 1 - unit.counters[level]) // advance.turns
+
+    def _same_tokens(self, before: State, state: State, moved: set[Queue]) -> bool:
+        interval = state.now - before.now
+        for semaphore, (old, new) in enumerate(zip(before.tokens, state.tokens, strict=True)):
+            if not old and not new:
+                continue
+            waiter = self.waiter.get(semaphore)
+            if waiter is None or waiter.queue not in moved:
+                if old != new:
+                    return False
+                continue
+            now = waiter.time  # a token of before makes no difference to who takes it
+            if [max(now, token + interval) for token in old] != [max(now, token) for token in new]:
+                return False
+        return True
+
+    def _sums_shift(self, before: State, state: State, advances: Sequence[_Advance]) -> int | None:
+        """Bytes by which rows of partial sums move from one state to the next; None if they do not do so together."""
+        advance = next((advance for advance in advances if advance.unit.queue is Queue.array), None)
+        if advance is None or not advance.body.sums:
+            return 0
+        shift = advance.body.sums_shift(advance.turns)
+        if shift is None:
+            return None
+        interval, now = state.now - before.now, advance.unit.time
+        late = {row: ready for row, ready in state.sums.items() if ready > now}
+        return shift if late == {row + shift: ready + interval for row, ready in before.sums.items() if ready + interval > now} else None
+
+    def _go(self, before: State, interval: int, times: int, advances: Sequence[_Advance], sums_shift: int) -> None:
+        shared, cycles = self.shared, times * interval
+        shared.journal.repeat(before.position, times, interval)
+        if shared.script:
+            turns = [Advance(advance.unit.queue, advance.level, advance.turns) for advance in advances]
+            shared.script.repeat(before.step, times, turns)
+        for advance in advances:
+            unit = advance.unit
+            unit.counters[advance.level] += times * advance.turns
+            unit.time += cycles
+            unit.finish += cycles
+            if isinstance(unit, ArrayUnit):
+                unit.sums.shift(times * sums_shift, cycles)
+        moved = {advance.unit.queue for advance in advances}
+        for semaphore, waiter in self.waiter.items():
+            if waiter.queue in moved:
+                shared.tokens[semaphore] = deque(token + cycles for token in shared.tokens[semaphore])
+        shared.weights.turn += cycles
+        shared.gradients.turn += cycles
+        shared.channel_free += cycles

@@ -1,0 +1,107 @@
+"""The values of a run: the steps that the timing engine found, in its order, on the memories and the array's registers."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from emulator.accesses import Access, Unclear
+from emulator.batch import Batch
+from emulator.beats import ArrayValues
+from emulator.code import Code
+from emulator.costs import words_of
+from emulator.memory import Memory, convert
+from emulator.script import Repeat, Step
+from emulator.statements import statements
+from emulator.vector import compute
+from isa.instructions import Queue
+from isa.machine import Machine
+from isa.stream import Space
+
+_FEW = 3
+"""Fewer turns than that are executed one by one."""
+_LARGE = 1 << 15
+"""So does what writes more words a turn: it takes longer than the way to it, and its words stay in the processor's caches."""
+
+
+class Values:
+    """Memories and registers of one run, from an empty scratchpad on."""
+
+    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory) -> None:
+        self.codes = codes
+        self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
+        self.array = ArrayValues(machine, self.memories[Space.spad])
+        self.steps = 0
+        """Executed one by one so far."""
+
+    def run(self, steps: Sequence[Step | Repeat]) -> None:
+        """Execute steps one after the other.
+
+        Raises:
+            UserError: a stream leaves its memory.
+        """
+        for step in steps:
+            if isinstance(step, Repeat):
+                done = self._batch(step)
+                for turn in range(done + 1, step.times + 1):
+                    self.run([moved(inner, step, turn) for inner in step.steps])
+            else:
+                self.step(step)
+
+    def _batch(self, repeat: Repeat) -> int:
+        """Execute all turns but the last at once; how many that were: none if it cannot be shown that this is the same.
+
+        The last one leaves on the ports what stays there for `held`.
+        """
+        turns = repeat.times - 1
+        if turns < _FEW:
+            return 0
+        try:
+            first = Repeat(tuple(moved(inner, repeat, 1) for inner in repeat.steps), turns, repeat.advances)
+            body = statements(first, self.codes)
+            if max((math.prod(s.dst.shape) for s in body if isinstance(s.dst, Access)), default=0) > _LARGE:
+                return 0
+            with np.errstate(all="ignore"):
+                Batch(body, turns, self.memories, self.array).run()
+        except Unclear:
+            return 0
+        return turns
+
+    def step(self, step: Step) -> None:
+        """Execute one instruction or beat nest."""
+        self.steps += 1
+        code, counters = self.codes[step.queue], step.counters
+        if step.queue is Queue.array:
+            nest = code.nest(step.instruction)
+            if step.plan is None:
+                self.array.take(nest.beats[-1].op == "upd")
+            else:
+                plan = step.plan
+                self.array.run(nest, counters, plan.turns, plan.swap, plan.zeros)
+                if plan.take and plan.tail is None:
+                    self.array.take(nest.beats[0].op == "upd")
+            return
+        instruction = code.sequencer.code[step.instruction]
+        match instruction.op:
+            case "ld" | "st":
+                dst, src = instruction["dst"], instruction["src"]
+                words = self.memories[src.space].view(src, counters)
+                self.memories[dst.space].view(dst, counters)[...] = convert(words, dst.dtype)
+            case "wload":
+                self.array.load(instruction["src"], counters)
+            case "drain":
+                self.array.drain(instruction["dst"], counters)
+            case _ if words_of(instruction["dst"], counters):
+                view, results = compute(instruction, self.memories[Space.spad], counters)
+                view[...] = results
+
+
+def moved(step: Step | Repeat, repeat: Repeat, turn: int) -> Step | Repeat:
+    """A step (or repetition) of a repetition's body in one of its turns."""
+    if isinstance(step, Repeat):
+        return Repeat(tuple(moved(inner, repeat, turn) for inner in step.steps), step.times, step.advances)
+    for queue, level, turns in repeat.advances:
+        if queue is step.queue:
+            counters = step.counters
+            return step._replace(counters=(*counters[:level], counters[level] + turn * turns, *counters[level + 1 :]))
+    return step

@@ -1,0 +1,70 @@
+"""Turns that are executed at once leave what they leave one by one, down to the last byte where numbers are integers."""
+
+import layer_programs
+import numpy as np
+import pytest
+from beat_programs import GRADIENTS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layer_programs import KINDS, Plan, Product
+from repeating import long_plans, repeated
+
+from emulator import Emulator, draw_inputs
+from emulator.fast import FastEngine
+from emulator.memory import Array, Memory
+from isa.errors import UserError
+from isa.program import Program
+from isa.stream import Space
+
+
+def run(program: Program, inputs: dict[str, Array], skip: bool) -> tuple[Array, int]:
+    """All of DRAM after a run, and how many instructions and nests were executed one by one."""
+    dram = Memory(Space.dram, program.dram_bytes)
+    for name, value in inputs.items():
+        data = np.ascontiguousarray(value, program.symbol(name, "input").dtype.numpy).view(np.uint8).reshape(-1)
+        dram.bytes[program.symbol(name, "input").address :][: data.size] = data
+    engine = FastEngine(program, skip=skip)
+    engine.run(dram)
+    return dram.bytes, engine.steps
+
+
+@settings(max_examples=150, deadline=None)
+@given(program=repeated(40), seed=st.integers(0, 1000))
+def test_random_code_again_and_again(program: Program, seed: int) -> None:
+    data = {"data": np.random.default_rng(seed).integers(-(2**31), 2**31, GRADIENTS // 4).astype(np.int32)}
+    try:
+        expected = run(program, data, skip=False)[0]
+    except UserError as error:  # a semaphore that starts with tokens may end with others
+        with pytest.raises(UserError, match=str(error).split(":")[0]):
+            run(program, data, skip=True)
+        return
+    np.testing.assert_array_equal(run(program, data, skip=True)[0], expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=long_plans("i8"), seed=st.integers(0, 1000))
+def test_random_layers_of_integers(plan: Plan, seed: int) -> None:
+    program = layer_programs.build(plan)
+    inputs = draw_inputs(program, seed)
+    np.testing.assert_array_equal(run(program, inputs, skip=True)[0], run(program, inputs, skip=False)[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=long_plans(), seed=st.integers(0, 1000))
+def test_random_layers_are_what_numpy_computes(plan: Plan, seed: int) -> None:
+    program = layer_programs.build(plan)
+    inputs = draw_inputs(program, seed)
+    outputs = Emulator(program).run(inputs).outputs
+    for name, (value, bound) in layer_programs.expected(plan, inputs).items():
+        assert np.all(np.abs(outputs[name] - value) <= bound), name
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "upd"])
+@pytest.mark.parametrize("order", [("n", "k"), ("k", "n")])
+def test_most_of_a_product_is_executed_at_once(kind: str, order: tuple[str, str]) -> None:
+    product = Product(kind, batch=9, k=160, n=163, order=order, ring=True)
+    program = layer_programs.build(Plan(4, 4, "f32", (product,), bytes_per_cycle=64.0))
+    inputs = draw_inputs(program, 0)
+    (values, few), (expected, steps) = (run(program, inputs, skip) for skip in (True, False))
+    assert few < 0.4 * steps
+    np.testing.assert_allclose(values.view(np.float32), expected.view(np.float32), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,95 @@
+"""What repeats itself is counted instead of run: cycles and counts are those of a run that goes through everything."""
+
+from typing import Any
+
+import layer_programs
+import pytest
+from beat_programs import GRADIENTS
+from hypothesis import assume, given, settings
+from layer_programs import KINDS, Plan, Product
+from repeating import long_plans, repeated
+
+from emulator import Emulator
+from emulator.fast import FastEngine
+from emulator.memory import Memory
+from emulator.report import report
+from isa.dtypes import DType
+from isa.errors import UserError
+from isa.instructions import Queue, make
+from isa.machine import Dram, Machine
+from isa.program import Program, Provenance
+from isa.stream import Dim, Space, Stream
+
+
+def run(program: Program, skip: bool) -> tuple[dict[str, Any], int]:
+    """The report, and how many events were executed one by one."""
+    engine = FastEngine(program, values=False, skip=skip)
+    counters = engine.run(Memory(Space.dram, 0))
+    return report(program, counters).to_dict(), engine.events
+
+
+def skipped(program: Program) -> int:
+    """Events that were not executed; nothing else may tell the two runs apart."""
+    fast, few = run(program, skip=True)
+    whole, all_of_them = run(program, skip=False)
+    assert fast == whole
+    return all_of_them - few
+
+
+@settings(max_examples=150, deadline=None)
+@given(program=repeated(60))
+def test_random_code_again_and_again(program: Program) -> None:
+    try:
+        skipped(program)
+    except UserError as error:  # a semaphore that starts with tokens may end with others
+        with pytest.raises(UserError, match=str(error).split("\n")[0][:20]):
+            run(program, skip=False)
+
+
+@settings(max_examples=40, deadline=None)
+@given(program=repeated(8))
+def test_random_code_is_as_stepped(program: Program) -> None:
+    data = {"data": [0] * (GRADIENTS // 4)}
+    try:
+        stepped = Emulator(program, "stepped").run(data).report.to_dict()
+    except UserError:
+        assume(False)
+    assert run(program, skip=True)[0] == stepped
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=long_plans())
+def test_random_layers_of_many_tiles(plan: Plan) -> None:
+    skipped(layer_programs.build(plan))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bytes_per_cycle", [0.5, 64.0])
+@pytest.mark.parametrize("order", [("n", "k"), ("k", "n")])
+def test_most_of_a_product_is_skipped(kind: str, bytes_per_cycle: float, order: tuple[str, str]) -> None:
+    product = Product(kind, batch=9, k=160, n=163, order=order, ring=True)
+    program = layer_programs.build(Plan(4, 4, "f32", (product,), bytes_per_cycle=bytes_per_cycle))
+    left = run(program, skip=True)[1]
+    assert left < 0.1 * skipped(program)
+
+
+def _copies(*, turns: int, busy: int, stride: int, burst: int) -> Program:
+    """Three queues that do not wait for each other but for the channel; the vector unit begins with an instruction of ``busy`` words."""
+    words = Stream(Space.dram, DType.i8, 0, (Dim(30, 1),), (stride,))
+    spad = Stream(Space.spad, DType.i8, 0, (Dim(30, 1),))
+    wide = Stream(Space.spad, DType.i8, 0, (Dim(busy, 0),))
+    loop = make("loop", name="i", count=turns)
+    queues = {
+        Queue.dma_in: [loop, make("ld", dst=spad, src=words), make("end")],
+        Queue.dma_out: [loop, make("st", dst=words, src=spad), make("end")],
+        Queue.vector: [make("vec", fn="copy", dst=wide, a=wide), loop, make("vec", fn="copy", dst=spad, a=spad), make("end")],
+    }
+    machine = Machine(dram=Dram(bytes_per_cycle=8.0, latency=5, burst_bytes=burst))
+    return Program("copies", machine, queues, provenance=[Provenance("c", "vector", 0)])
+
+
+@pytest.mark.parametrize(("stride", "burst"), [(0, 1), (30, 1), (0, 16), (30, 16), (32, 16), (24, 64)])
+@pytest.mark.parametrize("busy", [1, 40_000])
+def test_queues_that_do_not_wait_for_each_other(stride: int, burst: int, busy: int) -> None:
+    program = _copies(turns=500, busy=busy, stride=stride, burst=burst)
+    assert (skipped(program) > 700) == (stride % burst == 0)
