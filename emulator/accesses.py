@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import mul
 
@@ -27,6 +27,10 @@ class Register:
     name: str
 
 
+Pattern = tuple[Space, DType, tuple[tuple[int, int], ...], int, int, int, int, int]
+"""An access but for its base."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """The words that an operand touches: ``dims`` as (count, stride), from ``base`` in turn 0 on, ``shift`` bytes further each turn.
@@ -34,15 +38,19 @@ class Access:
     In a ring, turn t uses slot (phase + step·t) mod slots.
     """
 
+    base: int
     space: Space
     dtype: DType
-    base: int
     dims: tuple[tuple[int, int], ...]
     shift: int
     slots: int = 1
     pitch: int = 0
     phase: int = 0
     step: int = 0
+
+    @property
+    def pattern(self) -> Pattern:
+        return self.space, self.dtype, self.dims, self.shift, self.slots, self.pitch, self.phase, self.step
 
     @property
     def period(self) -> int:
@@ -119,12 +127,12 @@ def access(stream: Stream, step: Step, advance: Advance | None, loops: Sequence[
     shift = strides[level] * moved if level < len(strides) else 0
     ring = stream.ring
     if ring is None:
-        return Access(stream.space, stream.dtype, here, dims, shift)
+        return Access(here, stream.space, stream.dtype, dims, shift)
     phase = (ring.start + sum(map(mul, ring.steps, counters))) % ring.slots
     slots = ring.steps[level] * moved % ring.slots if level < len(ring.steps) else 0
     if not slots:
-        return Access(stream.space, stream.dtype, here + ring.size * phase, dims, shift)
-    return Access(stream.space, stream.dtype, here, dims, shift, ring.slots, ring.size, phase, slots)
+        return Access(here + ring.size * phase, stream.space, stream.dtype, dims, shift)
+    return Access(here, stream.space, stream.dtype, dims, shift, ring.slots, ring.size, phase, slots)
 
 
 def turns_between(write: Access | Register, read: Access | Register, before: bool, turns: int) -> int | None:
@@ -137,25 +145,24 @@ def turns_between(write: Access | Register, read: Access | Register, before: boo
     """
     if isinstance(write, Register) or isinstance(read, Register):
         return (0 if before else 1) if write == read else None
-    if write.space is not read.space:
-        return None
-    near = replace(write, base=write.base - read.base), replace(read, base=0)
-    distance = _distance(*near, 0 if before else 1, turns)
-    if isinstance(distance, int) or distance is None:
-        return distance
-    raise distance
+    distance = _distance(write.pattern, read.pattern, write.base - read.base, 0 if before else 1, turns)
+    if isinstance(distance, Unclear):
+        raise distance
+    return distance
 
 
 @lru_cache(1 << 14)
-def _distance(write: Access, read: Access, first: int, turns: int) -> int | Unclear | None:
-    """As above, for places that matter only relative to each other; ``first`` is the least distance."""
+def _distance(write: Pattern, read: Pattern, apart: int, first: int, turns: int) -> int | Unclear | None:
+    """As above, for patterns whose bases lie so many bytes apart; ``first`` is the least distance."""
     try:
-        return _find_distance(write, read, first, turns)
+        return _find_distance(Access(apart, *write), Access(0, *read), first, turns)
     except Unclear as unclear:
         return unclear
 
 
 def _find_distance(write: Access, read: Access, first: int, turns: int) -> int | None:
+    if write.space is not read.space:
+        return None
     (low, high), (other_low, other_high) = write.span(turns), read.span(turns)
     if high <= other_low or other_high <= low:
         return None

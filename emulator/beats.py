@@ -85,9 +85,7 @@ class ArrayValues:
         self.port[port] = rows[-1:].copy()
         return rows
 
-    def _product(
-        self, beat: Beat, rows: dict[str, Array], zero: bool, nest: Nest, counters: Sequence[int], turns: Sequence[int]
-    ) -> None:
+    def _product(self, beat: Beat, rows: dict[str, Array], zero: bool, nest: Nest, counters: Sequence[int], turns: Sequence[int]) -> None:
         if beat.acc is None:
             h, v = self.as_operand(rows["h"]), self.as_operand(rows["v"])
             self.add(self.g[: h.shape[1], : v.shape[1]], h.T @ v)

@@ -45,12 +45,12 @@ class Memory:
         Raises:
             UserError: the access leaves the memory.
         """
-        strides = stream.strides
+        strides, dims = stream.strides, stream.dims
         outer = [strides[level] if level < len(strides) else 0 for level in levels]
-        shape = (*turns, *(max(0, dim.extent(counters)) for dim in stream.dims))
+        extents = [dim.count if dim.limit is None else max(0, dim.extent(counters)) for dim in dims]
         address = stream.address(counters)
         try:
-            return np.ndarray(shape, stream.dtype.numpy, self.bytes, address, (*outer, *(dim.stride for dim in stream.dims)))
+            return np.ndarray((*turns, *extents), stream.dtype.numpy, self.bytes, address, (*outer, *[dim.stride for dim in dims]))
         except (TypeError, ValueError) as error:
             raise outside(stream, address, self) from error
 

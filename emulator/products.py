@@ -13,7 +13,7 @@ def as_rows(words: Array, lead: int = 0) -> Array:
     """Words [lead…, turns of loops…, lanes] as [lead…, rows, lanes], each row's lanes or each lane's rows staying together as they were."""
     lanes, kept = words.shape[-1], words.shape[:lead]
     if lanes_apart(words):
-        return np.moveaxis(words, -1, lead).reshape(*kept, lanes, -1).swapaxes(-1, -2)
+        return words.transpose(*range(lead), -1, *range(lead, words.ndim - 1)).reshape(*kept, lanes, -1).swapaxes(-1, -2)
     return words.reshape(*kept, -1, lanes)
 
 

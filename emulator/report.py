@@ -144,9 +144,7 @@ class Report:
         queues = {
             queue.name: {
                 "busy": int(tally.busy[queue]),
-                "stalls": {
-                    cause: int(cycles) for cause, cycles in zip(self.causes, tally.stalls[queue], strict=True) if cycles
-                },
+                "stalls": {cause: int(cycles) for cause, cycles in zip(self.causes, tally.stalls[queue], strict=True) if cycles},
                 **({"idle": tally.cycles - int(tally.busy[queue]) - int(tally.stalls[queue].sum())} if tally is self.whole else {}),
             }
             for queue in Queue

@@ -1,7 +1,7 @@
 """The body of a repetition as statements on memories and registers, each with what it reads and the one thing that it writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,7 +84,7 @@ def _instruction(instruction: Instruction, step: Step, advance: Advance | None) 
     if instruction.op == "red":
         axes = reduced_axes(args["dst"])
         dims = tuple((1 if axis in axes else count, stride) for axis, (count, stride) in enumerate(dst.dims))
-        dst = Access(dst.space, dst.dtype, dst.base, dims, dst.shift, dst.slots, dst.pitch, dst.phase, dst.step)
+        dst = replace(dst, dims=dims)
     return [Compute(dst, tuple(reads), instruction)]
 
 

@@ -22,6 +22,8 @@ _FEW = 3
 """Fewer turns than that are executed one by one."""
 _LARGE = 1 << 15
 """So does what writes more words a turn: it takes longer than the way to it, and its words stay in the processor's caches."""
+_ROOM = 1 << 24
+"""Words that are written at once, at most."""
 
 
 class Values:
@@ -49,23 +51,26 @@ class Values:
                 self.step(step)
 
     def _batch(self, repeat: Repeat) -> int:
-        """Execute all turns but the last at once; how many that were: none if it cannot be shown that this is the same.
+        """Execute all turns but the last at once, or as many at a time as there is room for; how many were done.
 
-        The last one leaves on the ports what stays there for `held`.
+        The last one leaves on the ports what stays there for `held`.  The others are left, too, where it cannot be shown that they leave
+        the same when they are executed at once.
         """
-        turns = repeat.times - 1
-        if turns < _FEW:
-            return 0
+        done, turns = 0, repeat.times - 1
         try:
-            first = Repeat(tuple(moved(inner, repeat, 1) for inner in repeat.steps), turns, repeat.advances)
-            body = statements(first, self.codes)
-            if max((math.prod(s.dst.shape) for s in body if isinstance(s.dst, Access)), default=0) > _LARGE:
-                return 0
-            with np.errstate(all="ignore"):
-                Batch(body, turns, self.memories, self.array).run()
+            while turns - done >= _FEW:
+                steps = tuple(moved(inner, repeat, done + 1) for inner in repeat.steps)
+                body = statements(Repeat(steps, turns - done, repeat.advances), self.codes)
+                words = [math.prod(statement.dst.shape) for statement in body if isinstance(statement.dst, Access)]
+                if max(words, default=0) > _LARGE:
+                    break
+                many = min(turns - done, max(_FEW, _ROOM // (1 + sum(words))))
+                with np.errstate(all="ignore"):
+                    Batch(body, many, self.memories, self.array).run()
+                done += many
         except Unclear:
-            return 0
-        return turns
+            pass
+        return done
 
     def step(self, step: Step) -> None:
         """Execute one instruction or beat nest."""

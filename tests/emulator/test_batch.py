@@ -12,6 +12,7 @@ from repeating import long_plans, repeated
 from emulator import Emulator, draw_inputs
 from emulator.fast import FastEngine
 from emulator.memory import Array, Memory
+from isa.dtypes import DType
 from isa.errors import UserError
 from isa.program import Program
 from isa.stream import Space
@@ -68,3 +69,15 @@ def test_most_of_a_product_is_executed_at_once(kind: str, order: tuple[str, str]
     (values, few), (expected, steps) = (run(program, inputs, skip) for skip in (True, False))
     assert few < 0.4 * steps
     np.testing.assert_allclose(values.view(np.float32), expected.view(np.float32), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "upd"])
+def test_as_many_turns_at_once_as_there_is_room_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    product = Product(kind, batch=9, k=160, n=163, ring=True)
+    program = layer_programs.build(Plan(4, 4, "i8", (product,), storage=DType.i8, bytes_per_cycle=64.0))
+    inputs = draw_inputs(program, 0)
+    expected, steps = run(program, inputs, skip=False)
+    monkeypatch.setattr("emulator.values._ROOM", 1000)
+    values, few = run(program, inputs, skip=True)
+    np.testing.assert_array_equal(values, expected)
+    assert few < 0.6 * steps

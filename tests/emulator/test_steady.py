@@ -15,8 +15,8 @@ from emulator.memory import Memory
 from emulator.report import report
 from isa.dtypes import DType
 from isa.errors import UserError
-from isa.instructions import Queue, make
-from isa.machine import Dram, Machine
+from isa.instructions import Queue, When, make
+from isa.machine import Array, Dram, Machine
 from isa.program import Program, Provenance
 from isa.stream import Dim, Space, Stream
 
@@ -93,3 +93,22 @@ def _copies(*, turns: int, busy: int, stride: int, burst: int) -> Program:
 def test_queues_that_do_not_wait_for_each_other(stride: int, burst: int, busy: int) -> None:
     program = _copies(turns=500, busy=busy, stride=stride, burst=burst)
     assert (skipped(program) > 700) == (stride % burst == 0)
+
+
+def test_sums_under_way_from_before_the_loop() -> None:
+    """Row 5, written in cycle 0, is back in cycle 8; the loop's turn 5 wants it in cycle 6."""
+
+    def row(base: int, stride: int) -> Stream:
+        return Stream(Space.spad, DType.f32, base, (Dim(1, 4),), (stride,) if stride else ())
+
+    never = {"zero": When(), "swap": When()}
+    code = [
+        make("fwd", h=row(0, 0), acc=row(20, 0), zero=When("first"), swap=When()),
+        make("loop", name="i", count=50),
+        make("fwd", h=row(0, 0), acc=row(0, 4), **never),  # reads what others of its turns write: these are no nest
+        make("end"),
+    ]
+    machine = Machine(array=Array(rows=8, cols=1))
+    program = Program("sums", machine, {Queue.array: code}, provenance=[Provenance("c", "fwd", 0)])
+    assert skipped(program) > 30
+    assert run(program, skip=True)[0]["queues"]["array"]["stalls"] == {"partial sums": 2}
