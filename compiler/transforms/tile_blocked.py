@@ -1,7 +1,7 @@
 """The vector unit's work on tensors that live in DRAM: block by block through the scratchpad."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from xdsl.ir import Operation, SSAValue
@@ -32,6 +32,30 @@ class Work:
     out_axes: Axes
     temps: Sequence[tuple[int, ...]] = field(default_factory=list)
     """Shapes of buffers to work in; they are split as the first operand is."""
+    merged: int = 1
+    """Leading dimensions of all tensors that are seen as one, the last of them; the others are 1 then."""
+
+    def shape(self, value: SSAValue) -> tuple[int, ...]:
+        """Shape of a tensor as it is seen."""
+        return self.merge(shape_of(value))
+
+    def merge(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """A shape with the leading dimensions merged."""
+        return *(1,) * (self.merged - 1), prod(shape[: self.merged]), *shape[self.merged :]
+
+    def with_leading_as_one(self) -> "Work | None":
+        """The same work, all leading dimensions that may be split seen as one to be split; None if there is but one."""
+        operands = [*self.ins, (self.out, self.out_axes)]
+        leading = 0
+        while leading in self.free and all(
+            axes[leading] == leading and shape_of(value)[leading] == self.space[leading] for value, axes in operands
+        ):
+            leading += 1
+        if leading < 2:
+            return None
+        found = replace(self, merged=leading, free=[leading - 1])
+        found.space, found.temps = found.merge(self.space), [found.merge(shape) for shape in self.temps]
+        return found
 
 
 Emit = Callable[[list[SSAValue], SSAValue, list[SSAValue]], list[Operation]]
@@ -49,7 +73,14 @@ def run(builder: TileBuilder, work: Work, name: str, emit: Emit) -> None:
         for op in emit(ins, out, temps):
             builder.add(op)
         return
-    _Blocks(builder, work, name, large_in, large_out).emit(emit)
+    try:
+        blocks = _Blocks(builder, work, name, large_in, large_out)
+    except ScratchpadError:
+        merged = work.with_leading_as_one()
+        if merged is None:
+            raise
+        blocks = _Blocks(builder, merged, name, large_in, large_out)
+    blocks.emit(emit)
 
 
 class _Blocks:
@@ -89,8 +120,8 @@ class _Blocks:
     def bytes_of(self, axis: int, size: int, slots: int) -> tuple[int, int]:
         """Scratchpad bytes of the largest ring of panels, and of all together."""
         work = self.work
-        panels = [(shape_of(v), axes) for (v, axes), large in zip(work.ins, self.large_in, strict=True) if large]
-        panels += [(shape_of(work.out), work.out_axes)] if self.large_out else []
+        panels = [(work.shape(v), axes) for (v, axes), large in zip(work.ins, self.large_in, strict=True) if large]
+        panels += [(work.shape(work.out), work.out_axes)] if self.large_out else []
         rings = [WORD * slots * prod(self.part(shape, axes, axis, size)) for shape, axes in panels]
         temps = [WORD * prod(self.part(shape, work.ins[0][1], axis, size)) for shape in work.temps]
         return max(rings), sum(rings) + sum(temps)
@@ -101,7 +132,7 @@ class _Blocks:
         values = dict.fromkeys(value for value, _ in work.ins)
         whole = {value: self.memory(value) for value in values}
         home = builder.result_in_dram if self.large_out else builder.result
-        out = home(work.out, f"{work.layer}.{self.name}")
+        out = builder.view(home(work.out, f"{work.layer}.{self.name}"), work.shape(work.out))
         body: list[Operation] = []
         parts: dict[SSAValue, SSAValue] = {}
         ins = []
@@ -121,10 +152,9 @@ class _Blocks:
         builder.add(tile.BlocksOp(work.space[self.axis] // self.size, self.slots, work.layer, work.product, body))
 
     def memory(self, value: SSAValue) -> SSAValue:
-        builder = self.builder
-        if builder.comes_in_parts(value):
-            return builder.in_dram(value)
-        return builder.in_spad(value, self.work.layer, self.work.product)
+        builder, work = self.builder, self.work
+        memory = builder.in_dram(value) if builder.comes_in_parts(value) else builder.in_spad(value, work.layer, work.product)
+        return builder.view(memory, work.shape(value))
 
     def window(self, memory: SSAValue, axes: Axes, body: list[Operation]) -> SSAValue:
         """The current block of a tensor."""

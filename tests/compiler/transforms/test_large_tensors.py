@@ -189,3 +189,25 @@ def test_slices_backwards(dram_above: int) -> None:
         np.testing.assert_array_equal(outputs["t"], -back)
         np.testing.assert_array_equal(outputs["u"], -back.reshape(10))
         np.testing.assert_allclose(outputs["y"], back @ leaves["w"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("double_buffer", [True, False])
+def test_images_and_channels_as_one_dimension(double_buffer: bool) -> None:
+    """Padding, pools and their gradients of images so large that neither all images of a channel fit nor all channels of an image."""
+    text = """builtin.module { train.graph @large {
+      %x = train.leaf "input" "x" : tensor<4x3x8x8xf32>
+      %dy = train.leaf "input" "grad/y" : tensor<4x3x5x5xf32>
+      %p = train.place %x at [0, 0, 1, 1] by [1, 1, 1, 1] in -1.0 layer "pad" role "fwd" : (tensor<4x3x8x8xf32>) -> tensor<4x3x10x10xf32>
+      %r = train.map "relu"(%p) layer "act" role "fwd" : (tensor<4x3x10x10xf32>) -> tensor<4x3x10x10xf32>
+      %y = train.pool "max" %r kernel [1, 1, 2, 2] strides [1, 1, 2, 2] dilations [1, 1, 1, 1] layer "pool" role "fwd" : (tensor<4x3x10x10xf32>) -> tensor<4x3x5x5xf32>
+      %dx = train.pool_grad "max" (%r, %y, %dy) kernel [1, 1, 2, 2] strides [1, 1, 2, 2] dilations [1, 1, 1, 1] layer "pool" role "grad" : (tensor<4x3x10x10xf32>, tensor<4x3x5x5xf32>, tensor<4x3x5x5xf32>) -> tensor<4x3x10x10xf32>
+      train.output "output" "y" %y : tensor<4x3x5x5xf32>
+      train.output "grad" "grad/p" %dx : tensor<4x3x10x10xf32>
+    } }"""  # noqa: E501
+    rng = np.random.default_rng(0)
+    leaves = {name: rng.normal(size=shape).astype(np.float32) for name, shape in (("x", (4, 3, 8, 8)), ("grad/y", (4, 3, 5, 5)))}
+    graph = Graph(parse(text), leaves)
+    setting = Setting(scratchpad=3600, double_buffer=double_buffer)
+    counts = [op.count.value.data for op in tiles(graph.module, setting).walk() if isinstance(op, tile.BlocksOp)]
+    assert 12 in counts
+    check_program(graph, setting)
