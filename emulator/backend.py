@@ -22,7 +22,7 @@ class Matmul(Protocol):
     def __call__(self, a: Array, b: Array, /) -> Array: ...
 
 
-def backend(name: str) -> Matmul:
+def matmul_of(name: str) -> Matmul:
     """The matrix product of a backend: ``numpy``, or ``library`` or ``library:device`` as in ``torch:cuda``.
 
     Raises:

@@ -231,7 +231,7 @@ class Batch:
             b = array.as_operand(fitted(b, a.shape[-1], lanes))
         else:
             b = array.as_operand(fitted(b, lanes, a.shape[-1])).transpose(0, 2, 1)
-        result = product_sum(a, b, last - first) if total else product(a, b)
+        result = product_sum(a, b, last - first, array.matmul) if total else product(a, b, array.matmul)
         if isinstance(statement.dst, Access):
             result = result.reshape(*result.shape[:-2], *statement.dst.shape)
         return result if array.accumulator.is_float else result.astype(np.int64).astype(np.int32)

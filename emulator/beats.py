@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emulator.backend import Matmul
 from emulator.memory import Memory, convert
 from emulator.nest import Beat, Nest, Source
 from emulator.products import as_rows, lanes_apart
@@ -27,8 +28,8 @@ def updated(w: Array, g: Array, lr: float, decay: float) -> Array:
 class ArrayValues:
     """The R×C registers of one kind are one matrix; what enters a port last stays there for `held`."""
 
-    def __init__(self, machine: Machine, spad: Memory) -> None:
-        self.spad = spad
+    def __init__(self, machine: Machine, spad: Memory, matmul: Matmul = np.matmul) -> None:
+        self.spad, self.matmul = spad, matmul
         self.operand, self.accumulator = machine.operand, machine.accumulator
         self.exact = np.dtype(np.float64 if self.operand is DType.i8 else np.float32)
         """Type of the products: int8 products add exactly in fp64, so that a fast matrix product can be used for them, too."""
@@ -88,7 +89,7 @@ class ArrayValues:
     def _product(self, beat: Beat, rows: dict[str, Array], zero: bool, nest: Nest, counters: Sequence[int], turns: Sequence[int]) -> None:
         if beat.acc is None:
             h, v = self.as_operand(rows["h"]), self.as_operand(rows["v"])
-            self.add(self.g[: h.shape[1], : v.shape[1]], h.T @ v)
+            self.add(self.g[: h.shape[1], : v.shape[1]], self.matmul(h.T, v))
             return
         sums = self.spad.view(beat.acc, counters, nest.levels, turns)
         lanes = sums.shape[-1]
@@ -98,7 +99,7 @@ class ArrayValues:
         else:
             operand, port = self.as_operand(rows["v"]), "h"
             tile = self.multiplier[:lanes, : operand.shape[1]].T
-        product = (tile.T @ operand.T).T if lanes_apart(sums) else operand @ tile
+        product = self.matmul(tile.T, operand.T).T if lanes_apart(sums) else self.matmul(operand, tile)
         stays = beat.acc.dtype is self.accumulator
         entering = sums if stays else np.array(convert(sums, self.accumulator))
         if zero:

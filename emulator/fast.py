@@ -8,7 +8,10 @@ channel is granted as it is cycle by cycle.  A beat nest (see `nest.py`) is one 
 Time depends on no value.  So the events only take down what is to be done, and `values.py` does it in their order.
 """
 
+import numpy as np
+
 from emulator.array_unit import ArrayUnit
+from emulator.backend import Matmul
 from emulator.code import Code
 from emulator.counters import Counters
 from emulator.deadlock import deadlock
@@ -33,8 +36,8 @@ _UNITS: dict[Queue, type[Unit]] = {
 class FastEngine:
     """Runs one program any number of times; without ``values`` it keeps time and counts only, and may ``skip`` what repeats itself."""
 
-    def __init__(self, program: Program, values: bool = True, skip: bool = True) -> None:
-        self.program, self.values, self.skip = program, values, skip
+    def __init__(self, program: Program, values: bool = True, skip: bool = True, matmul: Matmul = np.matmul) -> None:
+        self.program, self.values, self.skip, self.matmul = program, values, skip, matmul
         self.events = 0
         """Instructions and beat nests whose time the last run looked at one by one."""
         self.steps = 0
@@ -47,7 +50,7 @@ class FastEngine:
         Raises:
             UserError: the queues wait for each other, or a stream leaves its memory.
         """
-        values = Values(self.program.machine, self.codes, dram) if self.values else None
+        values = Values(self.program.machine, self.codes, dram, self.matmul) if self.values else None
         script = Script() if values else None
         shared = Shared(self.program, script, trace)
         units = [_UNITS[queue](queue, self.codes[queue], shared) for queue in Queue]

@@ -6,6 +6,7 @@ Operands are ``a`` [turns, rows, inner] and ``b`` [turns, inner, columns], with 
 import numpy as np
 
 from emulator.accesses import Unclear
+from emulator.backend import Matmul
 from emulator.memory import Array
 
 
@@ -29,18 +30,18 @@ def fitted(tiles: Array, rows: int, cols: int) -> Array:
     return np.pad(tiles, ((0, 0), (0, missing[0]), (0, missing[1]))) if any(missing) else tiles
 
 
-def product(a: Array, b: Array) -> Array:
+def product(a: Array, b: Array, matmul: Matmul) -> Array:
     """[turns, rows, columns]: the product of each turn."""
     if len(a) == 1 and len(b) > 1:
         wide = b.transpose(1, 0, 2).reshape(b.shape[1], -1)
-        return np.asarray(a[0] @ wide).reshape(a.shape[1], len(b), b.shape[2]).transpose(1, 0, 2)
+        return matmul(a[0], wide).reshape(a.shape[1], len(b), b.shape[2]).transpose(1, 0, 2)
     if len(b) == 1 and len(a) > 1:
-        return np.asarray(a.reshape(-1, a.shape[2]) @ b[0]).reshape(len(a), a.shape[1], b.shape[2])
-    return np.asarray(a @ b)
+        return matmul(a.reshape(-1, a.shape[2]), b[0]).reshape(len(a), a.shape[1], b.shape[2])
+    return matmul(a, b)
 
 
-def product_sum(a: Array, b: Array, turns: int) -> Array:
+def product_sum(a: Array, b: Array, turns: int, matmul: Matmul) -> Array:
     """[rows, columns]: the products of all turns added up."""
     if len(a) < turns or len(b) < turns:
         raise Unclear
-    return np.asarray(a.transpose(1, 0, 2).reshape(a.shape[1], -1) @ b.reshape(-1, b.shape[2]))
+    return matmul(a.transpose(1, 0, 2).reshape(a.shape[1], -1), b.reshape(-1, b.shape[2]))

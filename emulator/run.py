@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from emulator.backend import NUMPY, matmul_of
 from emulator.counters import Counters, Slice
 from emulator.fast import FastEngine
 from emulator.inputs import check_inputs
@@ -36,13 +37,17 @@ class Emulator:
     """A machine with a program and its DRAM.
 
     ``engine``: ``fast``, ``stepped``, the definition, or ``timing``, which is ``fast`` without values: it takes no inputs and gives no
-    outputs. All take the same cycles and count the same.
+    outputs. All take the same cycles and count the same. ``backend``: where ``fast`` computes the array's products, see ``backend.py``.
+
+    Raises:
+        UserError: there is no such backend.
     """
 
-    def __init__(self, program: Program, engine: Runner = "fast") -> None:
+    def __init__(self, program: Program, engine: Runner = "fast", backend: str = NUMPY) -> None:
         self.program = program
         self._values = engine != "timing"
-        self._engine = SteppedEngine(program) if engine == "stepped" else FastEngine(program, self._values)
+        matmul = matmul_of(backend)
+        self._engine = SteppedEngine(program) if engine == "stepped" else FastEngine(program, self._values, matmul=matmul)
         self._dram = Memory(Space.dram, program.dram_bytes if self._values else 0)
         for address, data in program.data if self._values else ():
             self._dram.bytes[address : address + len(data)] = np.frombuffer(data, np.uint8)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from emulator.accesses import Access, Unclear
+from emulator.backend import Matmul
 from emulator.batch import Batch
 from emulator.beats import ArrayValues
 from emulator.code import Code
@@ -29,10 +30,10 @@ _ROOM = 1 << 24
 class Values:
     """Memories and registers of one run, from an empty scratchpad on."""
 
-    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory) -> None:
+    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul) -> None:
         self.codes = codes
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
-        self.array = ArrayValues(machine, self.memories[Space.spad])
+        self.array = ArrayValues(machine, self.memories[Space.spad], matmul)
         self.steps = 0
         """Executed one by one so far."""
 

@@ -16,6 +16,7 @@ from typing import Any
 import onnx
 
 from emulator import Emulator, Result, draw_inputs
+from emulator.backend import NUMPY
 from emulator.run import Runner
 from gradweave.cache import Cache
 from gradweave.comparison import Comparison, compare
@@ -40,6 +41,7 @@ def run(
     *,
     seed: int = 0,
     engine: Runner = "fast",
+    backend: str = NUMPY,
     trace: bool = False,
     **options: Any,
 ) -> Result:
@@ -50,6 +52,7 @@ def run(
         inputs: by name; left out: drawn from ``seed``, normal for floats, class numbers for labels.
         seed: of the inputs, and of weights that are drawn.
         engine: ``fast``, ``stepped``, or ``timing`` (no values, so no outputs); all take the same cycles.
+        backend: where ``fast`` computes the array's products: ``numpy``, or a library of the array API standard, as ``torch:cuda``.
         trace: whether the result holds the slices of a trace.
 
     Raises:
@@ -60,4 +63,4 @@ def run(
         compiled = program
     else:
         compiled = compile(program, seed=seed, **options)
-    return Emulator(compiled, engine=engine).run(draw_inputs(compiled, seed) if inputs is None else inputs, trace=trace)
+    return Emulator(compiled, engine, backend).run(draw_inputs(compiled, seed) if inputs is None else inputs, trace=trace)

@@ -98,6 +98,10 @@ runner = click.option(
     help="fast: whole streams at a time; stepped: every register in every cycle; timing: as fast, without values. "
          "All count the same cycles.",
 )  # fmt: skip
+backend = click.option(
+    "--backend", metavar="B", default="numpy", show_default=True,
+    help="Where the fast engine computes the array's products: numpy, or LIBRARY[:DEVICE] of the array API standard, as torch:cuda.",
+)  # fmt: skip
 engine = click.option(
     "--engine", type=click.Choice(["fast", "stepped"]), default="fast", show_default=True,
     help="fast: whole streams at a time; stepped: every register in every cycle. Both count the same cycles.",

@@ -8,11 +8,12 @@ import click
 
 import gradweave
 from emulator import Emulator, draw_inputs
+from emulator.backend import NUMPY
 from emulator.run import Runner
 from emulator.trace import trace_events
 from gradweave.arrays import inputs_from, write_npz
 from gradweave.cli.assembly import load
-from gradweave.cli.options import cache, check_options, compiling, doing, runner, seed
+from gradweave.cli.options import backend, cache, check_options, compiling, doing, runner, seed
 from gradweave.tables import report_table, show
 from isa.errors import UserError
 from isa.files import write
@@ -24,6 +25,7 @@ from isa.files import write
 @seed
 @click.option("--outputs", metavar="OUT.npz", help="Where to write the results, by name: <output>, grad/<name>, param/<name>.")
 @runner
+@backend
 @click.option("--json", "json_path", metavar="REPORT.json", help="Where to write the report.")
 @click.option("--trace", metavar="TRACE.json", help="Where to write a trace for ui.perfetto.dev; its microseconds are cycles.")
 @compiling
@@ -37,6 +39,7 @@ def command(
     seed: int,
     outputs: str | None,
     engine: Runner,
+    backend: str,
     json_path: str | None,
     trace: str | None,
     **options: Any,
@@ -49,6 +52,8 @@ def command(
     gradweave run programs/digits_mlp.onnxtxt --batch 32 --schedule sequential
     gradweave run digits_mlp.gwb --inputs in.npz --outputs out.npz --json report.json
     """
+    if engine != "fast" and backend != NUMPY:
+        raise UserError("--backend", f"is for the fast engine; {engine} has no products of whole matrices")
     if engine == "timing" and (inputs or outputs):
         raise UserError("--engine timing", "computes no values, so that it takes no --inputs and gives no --outputs")
     if Path(target).suffix == ".gwb":
@@ -62,7 +67,7 @@ def command(
             program = gradweave.compile(target, seed=seed, **options)
     values = draw_inputs(program, seed) if inputs is None else inputs_from(inputs, program)
     with doing(f"running {program.name}"):
-        result = Emulator(program, engine).run(values, trace=trace is not None)
+        result = Emulator(program, engine, backend).run(values, trace=trace is not None)
     report = result.report.to_dict()
     if outputs is not None:
         write_npz(outputs, result.outputs)
