@@ -1,6 +1,6 @@
 """The vector unit's work on tensors that live in DRAM: block by block through the scratchpad."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -32,30 +32,45 @@ class Work:
     out_axes: Axes
     temps: Sequence[tuple[int, ...]] = field(default_factory=list)
     """Shapes of buffers to work in; they are split as the first operand is."""
-    merged: int = 1
-    """Leading dimensions of all tensors that are seen as one, the last of them; the others are 1 then."""
+    merged: range = range(0)
+    """Dimensions of the space that are seen as one, the last of them; the others have 1 entry then."""
 
-    def shape(self, value: SSAValue) -> tuple[int, ...]:
+    def shape(self, value: SSAValue, axes: Axes) -> tuple[int, ...]:
         """Shape of a tensor as it is seen."""
-        return self.merge(shape_of(value))
+        return _merged(shape_of(value), [own for i in self.merged if (own := axes[i]) is not None])
 
-    def merge(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """A shape with the leading dimensions merged."""
-        return *(1,) * (self.merged - 1), prod(shape[: self.merged]), *shape[self.merged :]
-
-    def with_leading_as_one(self) -> "Work | None":
-        """The same work, all leading dimensions that may be split seen as one to be split; None if there is but one."""
+    def merges(self) -> "Iterator[Work]":
+        """The same work with as many dimensions as possible seen as one, which is split: the first ones, the last ones."""
         operands = [*self.ins, (self.out, self.out_axes)]
-        leading = 0
-        while leading in self.free and all(
-            axes[leading] == leading and shape_of(value)[leading] == self.space[leading] for value, axes in operands
-        ):
-            leading += 1
-        if leading < 2:
-            return None
-        found = replace(self, merged=leading, free=[leading - 1])
-        found.space, found.temps = found.merge(self.space), [found.merge(shape) for shape in self.temps]
-        return found
+
+        def side_by_side(dimensions: range) -> bool:
+            """Whether every tensor has them all, one after the other, or is the same along them."""
+            own = [[axes[i] for i in dimensions] for _, axes in operands]
+            whole = [self.space[i] for i in dimensions]
+            return set(dimensions) <= set(self.free) and all(
+                set(found) == {None}
+                or (found[0] is not None and found == [found[0] + i for i in range(len(found))]
+                    and [shape_of(value)[i] for i in found if i is not None] == whole)
+                for (value, _), found in zip(operands, own, strict=True)
+            )  # fmt: skip
+
+        rank = len(self.space)
+        first = [range(n) for n in range(rank, 1, -1)]
+        last = [range(rank - n, rank) for n in range(rank - 1, 1, -1)]
+        for tried in (first, last):
+            dimensions = next((found for found in tried if side_by_side(found)), None)
+            if dimensions is not None:
+                work = replace(self, merged=dimensions, free=[dimensions[-1]])
+                work.space, work.temps = _merged(self.space, dimensions), [_merged(shape, dimensions) for shape in self.temps]
+                yield work
+
+
+def _merged(shape: Sequence[int], dimensions: Sequence[int]) -> tuple[int, ...]:
+    """A shape with some dimensions merged into the last of them."""
+    if not dimensions:
+        return tuple(shape)
+    whole = prod(shape[i] for i in dimensions)
+    return tuple(whole if i == dimensions[-1] else 1 if i in dimensions else n for i, n in enumerate(shape))
 
 
 Emit = Callable[[list[SSAValue], SSAValue, list[SSAValue]], list[Operation]]
@@ -73,14 +88,19 @@ def run(builder: TileBuilder, work: Work, name: str, emit: Emit) -> None:
         for op in emit(ins, out, temps):
             builder.add(op)
         return
-    try:
-        blocks = _Blocks(builder, work, name, large_in, large_out)
-    except ScratchpadError:
-        merged = work.with_leading_as_one()
-        if merged is None:
-            raise
-        blocks = _Blocks(builder, merged, name, large_in, large_out)
-    blocks.emit(emit)
+    _in_blocks(builder, work, name, large_in, large_out).emit(emit)
+
+
+def _in_blocks(builder: TileBuilder, work: Work, name: str, large_in: list[bool], large_out: bool) -> "_Blocks":
+    """Blocks of one dimension, or if none makes them small enough of several seen as one."""
+    failure: ScratchpadError | None = None
+    for seen in (work, *work.merges()):
+        try:
+            return _Blocks(builder, seen, name, large_in, large_out)
+        except ScratchpadError as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
 
 
 class _Blocks:
@@ -120,8 +140,8 @@ class _Blocks:
     def bytes_of(self, axis: int, size: int, slots: int) -> tuple[int, int]:
         """Scratchpad bytes of the largest ring of panels, and of all together."""
         work = self.work
-        panels = [(work.shape(v), axes) for (v, axes), large in zip(work.ins, self.large_in, strict=True) if large]
-        panels += [(work.shape(work.out), work.out_axes)] if self.large_out else []
+        panels = [(work.shape(v, axes), axes) for (v, axes), large in zip(work.ins, self.large_in, strict=True) if large]
+        panels += [(work.shape(work.out, work.out_axes), work.out_axes)] if self.large_out else []
         rings = [WORD * slots * prod(self.part(shape, axes, axis, size)) for shape, axes in panels]
         temps = [WORD * prod(self.part(shape, work.ins[0][1], axis, size)) for shape in work.temps]
         return max(rings), sum(rings) + sum(temps)
@@ -129,10 +149,9 @@ class _Blocks:
     def emit(self, emit: Emit) -> None:
         builder, work = self.builder, self.work
         # A tensor that is read twice comes in once.
-        values = dict.fromkeys(value for value, _ in work.ins)
-        whole = {value: self.memory(value) for value in values}
+        whole = {value: self.memory(value, axes) for value, axes in dict(work.ins).items()}
         home = builder.result_in_dram if self.large_out else builder.result
-        out = builder.view(home(work.out, f"{work.layer}.{self.name}"), work.shape(work.out))
+        out = builder.view(home(work.out, f"{work.layer}.{self.name}"), work.shape(work.out, work.out_axes))
         body: list[Operation] = []
         parts: dict[SSAValue, SSAValue] = {}
         ins = []
@@ -151,10 +170,19 @@ class _Blocks:
             body.append(tile.CopyOp(panel, result, work.layer, work.product))
         builder.add(tile.BlocksOp(work.space[self.axis] // self.size, self.slots, work.layer, work.product, body))
 
-    def memory(self, value: SSAValue) -> SSAValue:
+    def memory(self, value: SSAValue, axes: Axes) -> SSAValue:
+        """A tensor as it is seen: for another shape its words have to lie side by side."""
         builder, work = self.builder, self.work
-        memory = builder.in_dram(value) if builder.comes_in_parts(value) else builder.in_spad(value, work.layer, work.product)
-        return builder.view(memory, work.shape(value))
+        seen = work.shape(value, axes)
+        if builder.comes_in_parts(value):
+            if seen != shape_of(value):
+                builder.make_contiguous_in_dram(value)
+            return builder.view(builder.in_dram(value), seen)
+        memory = builder.in_spad(value, work.layer, work.product)
+        if seen != shape_of(value):
+            builder.make_contiguous(value, work.layer, work.product)
+            memory = builder.in_spad(value, work.layer, work.product)
+        return builder.view(memory, seen)
 
     def window(self, memory: SSAValue, axes: Axes, body: list[Operation]) -> SSAValue:
         """The current block of a tensor."""

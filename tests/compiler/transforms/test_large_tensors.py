@@ -211,3 +211,26 @@ def test_images_and_channels_as_one_dimension(double_buffer: bool) -> None:
     counts = [op.count.value.data for op in tiles(graph.module, setting).walk() if isinstance(op, tile.BlocksOp)]
     assert 12 in counts
     check_program(graph, setting)
+
+
+@pytest.mark.parametrize(("double_buffer", "cut"), [(True, False), (False, False), (False, True)])
+def test_rows_and_columns_as_one_dimension(double_buffer: bool, cut: bool) -> None:
+    """A bias on images so large that no channel, image, row or column of all the others fits; of part of a tensor too."""
+    slice = """%a = train.slice %x from [0, 0, 0, 0] by [1, 1, 1, 1] layer "cut" role "fwd" :
+        (tensor<4x3x9x8xf32>) -> tensor<4x3x8x8xf32>"""
+    text = f"""builtin.module {{ train.graph @large {{
+      %x = train.leaf "input" "x" : tensor<4x3x{9 if cut else 8}x8xf32>
+      %b = train.leaf "param" "b" : tensor<3x1x1xf32>
+      {slice if cut else ""}
+      %y = train.map "add"({"%a" if cut else "%x"}, %b) layer "bias" role "fwd" :
+        (tensor<4x3x8x8xf32>, tensor<3x1x1xf32>) -> tensor<4x3x8x8xf32>
+      train.output "output" "y" %y : tensor<4x3x8x8xf32>
+    }} }}"""
+    rng = np.random.default_rng(0)
+    leaves = {name: rng.normal(size=shape).astype(np.float32) for name, shape in (("x", (4, 3, 9 if cut else 8, 8)), ("b", (3, 1, 1)))}
+    graph = Graph(parse(text), leaves)
+    setting = Setting(scratchpad=600, double_buffer=double_buffer)
+    assert any(
+        tile.memref_of(op.input).get_shape() == (4, 3, 1, 64) for op in tiles(graph.module, setting).walk() if isinstance(op, tile.WindowOp)
+    )
+    check_program(graph, setting)
