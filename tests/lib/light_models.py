@@ -101,8 +101,11 @@ def settled(model: onnx.ModelProto, image: np.ndarray, seed: int) -> onnx.ModelP
 
     (Exactly those would make gradients that are zero by cancellation.)  The offsets are four deviations, of either sign where a Relu
     follows.  Else some of millions of entries lie so near the kink of a Relu that float32 decides otherwise than float64, and a single
-    one of them shows in the image's gradient.
+    one of them shows in the image's gradient.  Without BatchNormalization, the biases of convolutions are set so that their results are
+    as far aside.
     """
+    if all(node.op_type != "BatchNormalization" for node in model.graph.node):
+        return _biased(model, image, seed)
     generator, stored = np.random.default_rng(seed), {tensor.name: tensor for tensor in model.graph.initializer}
     leaves = constants(model)
     leaves |= {value.name: image.astype(np.float64) for value in model.graph.input if value.name not in leaves}
@@ -123,6 +126,26 @@ def settled(model: onnx.ModelProto, image: np.ndarray, seed: int) -> onnx.ModelP
             stored[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
             leaves[name] = value
         start = end
+    return model
+
+
+def _biased(model: onnx.ModelProto, image: np.ndarray, seed: int) -> onnx.ModelProto:
+    generator, stored = np.random.default_rng(seed), {tensor.name: tensor for tensor in model.graph.initializer}
+    leaves = constants(model)
+    leaves |= {value.name: image.astype(np.float64) for value in model.graph.input if value.name not in leaves}
+    users = {name: node for node in reversed(model.graph.node) for name in node.input}
+    for node in model.graph.node:
+        part = onnx.ModelProto()
+        part.opset_import.extend(model.opset_import)
+        part.graph.node.append(node)
+        bias = node.input[2] if node.op_type == "Conv" and len(node.input) > 2 and _leads_to_relu(users, node.output[0]) else None
+        if bias is not None:
+            leaves[bias] = np.zeros_like(np.asarray(leaves[bias]))
+            y = np.asarray(run_graph(part, leaves, Trace(0.0, 9))[node.output[0]])
+            signs = generator.choice([-1.0, 1.0], y.shape[1])
+            leaves[bias] = (4 * signs * y.std((0, 2, 3)) - y.mean((0, 2, 3))).astype(np.float32)
+            stored[bias].CopyFrom(numpy_helper.from_array(leaves[bias], bias))
+        leaves = {name: np.asarray(value) for name, value in run_graph(part, leaves, Trace(0.0, 9)).items()}
     return model
 
 
