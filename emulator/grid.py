@@ -5,10 +5,10 @@
       dx    h_out = h_in + v_in·w        v_out = v_in
       dw    g = g + h_in·v_in            h_out = h_in,  v_out = v_in
 
-The beats of the last R+C−1 cycles are kept: column d of ``beats`` is the beat issued d cycles ago, so lane r of the west port looks at
-column r, lane c of the north port at column c, and PE(r,c) at column r+c.
+A beat is executed by a diagonal of PEs at a time, those with the same r+c, and by all of them in the course of R+C−1 cycles.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from emulator.beats import updated
 from emulator.chains import GradientChain, WeightChain
-from emulator.counters import Counters
+from emulator.counters import READ, WRITE, Counters
 from emulator.memory import Array, Memory, convert
-from emulator.ports import Lanes, Port, read_lanes, write_lanes
+from emulator.ports import Lanes, Timetable
+from isa.dtypes import DType
 from isa.instructions import Queue
 from isa.machine import Machine
 
@@ -35,7 +36,7 @@ class Op(IntEnum):
     upd = 4
 
 
-class Mode(IntEnum):
+class Mode:
     """What enters a port with a beat."""
 
     keep = 0
@@ -45,8 +46,8 @@ class Mode(IntEnum):
     zero = 2
 
 
-class F(IntEnum):
-    """Fields of a beat in flight."""
+class F:
+    """Fields of a beat."""
 
     op = 0
     provenance = 1
@@ -67,100 +68,182 @@ class F(IntEnum):
 
 
 FIELDS = F.out + len(Lanes)
+MACS = (Op.fwd, Op.dx, Op.dw)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A beat in flight that moves a weight or a gradient between the registers of a PE."""
+
+    issued: int
+    swap: bool
+    take: bool
+    rates: tuple[float, float] | None
+    """Of an `upd`."""
 
 
 class Grid:
-    """All registers of the array, its ports, and its two chains."""
+    """All registers of the array, its ports, and its two chains.
+
+    Values on a link go on by one PE a cycle.  Instead of moving them, the window on them moves against them: in this cycle, PE(r,c)
+    finds what comes from the west at ``h[r, at+c]`` and what comes from the north at ``v[at+r, c]``, and leaves there what goes on.
+    Likewise ``flags[op, at+d]`` tells whether the beat that was issued d cycles ago is such a beat.
+    """
 
     def __init__(self, machine: Machine, spad: Memory, counters: Counters, rates: list[tuple[float, float]]) -> None:
         """``rates``: (learning rate, decay) of each `upd` by its number."""
-        self.spad, self.counters, self.rates = spad, counters, rates
+        self.counters, self.rates = counters, rates
         self.operand, self.accumulator = machine.operand, machine.accumulator
         rows, cols = self.shape = (machine.rows, machine.cols)
-        self.h, self.v, self.w, self.g = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(4))
+        self.w, self.g = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(2))
         self.weights = WeightChain(machine, spad, counters)
         self.gradients = GradientChain(machine, spad, counters)
-        self.west = np.zeros(rows, self.accumulator.numpy)
-        self.north = np.zeros(cols, self.accumulator.numpy)
-        self.beats = np.zeros((FIELDS, rows + cols - 1), np.int64)
-        self.age = np.add.outer(np.arange(rows), np.arange(cols))
-        """[r, c]: cycles between a beat's issue and its execution."""
-        self.row, self.col = np.arange(rows)[:, None], np.arange(cols)[None, :]
+        self.depth = rows + cols - 1
+        """Cycles for which a beat is in flight."""
+        self.at = 0
+        self.h = np.zeros((rows, 2 * self.depth), self.accumulator.numpy)
+        self.v = np.zeros((2 * self.depth, cols), self.accumulator.numpy)
+        self.flags = np.zeros((len(Op), 2 * self.depth), np.bool_)
+        self.last = [-self.depth] * len(Op)
+        """Cycle in which the last beat of each kind was issued."""
+        self.exchanges: list[Exchange] = []
+        self.on_ports = np.zeros(rows + cols, self.accumulator.numpy)
+        """What is on the lanes of the west port, then of the north port."""
+        self.entering = Timetable(spad, rows + cols, max(rows, cols))
+        self.leaving = Timetable(spad, cols + rows, self.depth)
+        """Lanes of the south, then of the east side."""
 
     def cycle(self, now: int, issued: Ints | None) -> None:
-        """One cycle: ``issued`` is the beat that issues in it, as a column of FIELDS."""
-        self.beats[:, 1:] = self.beats[:, :-1]
-        self.beats[:, 0] = 0 if issued is None else issued
+        """One cycle: ``issued`` is the beat that issues in it, as FIELDS."""
+        beats = issued is not None or now < max(self.last) + self.depth
+        if beats:
+            self._move()
+        if issued is not None:
+            self._issue(now, issued.tolist())
         entering = self.weights.read()
         leaving = self.gradients.shift()
-        beats = bool(self.beats[F.op].any())
         if beats:
             self._ports()
-            self._elements()
+            self._exchange_weights(now)
+            self._multiply(now)
+            self._exchange_gradients(now)
         self.weights.shift(entering)
         # Whatever is written in this cycle can be read from the next one.
         self.gradients.write(leaving)
         if beats:
-            self._sums_leave()
-        self._finish(now)
+            self._sums_leave(now)
+        self.weights.finish(now)
+        self.gradients.finish(now)
+
+    def _move(self) -> None:
+        """Everything in flight goes on by one PE."""
+        if self.at == 0:
+            self.at = self.depth
+            for moving in (self.h.T, self.v, self.flags.T):
+                moving[self.depth :] = moving[: self.depth]
+        self.at -= 1
+        self.flags[:, self.at] = False
+        self.entering.advance()
+        self.leaving.advance()
+
+    def _issue(self, now: int, beat: list[int]) -> None:
+        """A beat sets out: all that it will do is known, though not yet on which values."""
+        rows, cols = self.shape
+        op, provenance = beat[F.op], beat[F.provenance]
+        self.flags[op, self.at], self.last[op] = True, now
+        if beat[F.swap] or beat[F.take]:
+            self.exchanges = [exchange for exchange in self.exchanges if now < exchange.issued + self.depth]
+            rates = self.rates[beat[F.update]] if op == Op.upd else None
+            self.exchanges.append(Exchange(now, bool(beat[F.swap]), bool(beat[F.take]), rates))
+        for mode, fields, first, lanes in ((beat[F.h_mode], F.h, 0, rows), (beat[F.v_mode], F.v, rows, cols)):
+            if mode != Mode.keep:
+                access = beat[fields : fields + len(Lanes)]
+                touched = 0
+                if mode == Mode.read:
+                    touched = self.entering.touch(first, 0, access, lanes)
+                    self._count(provenance, READ, access, touched)
+                self.entering.clear(first + touched, touched, lanes - touched, access[Lanes.dtype])
+        if op in (Op.fwd, Op.dx):
+            first, delay, lanes = (0, rows - 1, cols) if op == Op.fwd else (cols, cols - 1, rows)
+            access = beat[F.out :]
+            self._count(provenance, WRITE, access, self.leaving.touch(first, delay, access, lanes))
+        if op in MACS:
+            self.counters.macs[provenance] += min(rows, beat[F.rows]) * min(cols, beat[F.cols])
+        self.counters.finish[provenance] = max(self.counters.finish[provenance], now + self.depth)
+
+    def _count(self, provenance: int, direction: int, access: list[int], lanes: int) -> None:
+        """All words of an access."""
+        where = provenance, direction, access[Lanes.operand], Queue.array
+        self.counters.words[where] += lanes
+        self.counters.bytes[where] += lanes * DType(access[Lanes.dtype]).size
 
     def _ports(self) -> None:
-        rows, cols = self.shape
-        west, north = self.beats[:, :rows], self.beats[:, :cols]
-        self.west = self._enter(west[F.h_mode], west[F.h : F.h + len(Lanes)], west[F.provenance], self.west)
-        self.north = self._enter(north[F.v_mode], north[F.v : F.v + len(Lanes)], north[F.provenance], self.north)
+        """What is on the ports in this cycle comes to the first row and column."""
+        rows = self.shape[0]
+        self.entering.read(self.on_ports, self.accumulator)
+        self.h[:, self.at], self.v[self.at] = self.on_ports[:rows], self.on_ports[rows:]
 
-    def _enter(self, mode: Ints, access: Ints, provenance: Ints, held: Array) -> Array:
-        """What is on the lanes of a port in this cycle."""
-        read = read_lanes(self.spad, access, mode == Mode.read, self.accumulator, Port(self.counters, Queue.array, provenance))
-        return np.where(mode == Mode.keep, held, read)
-
-    def _elements(self) -> None:
+    def _multiply(self, now: int) -> None:
         """Every PE executes the beat that has come to it."""
-        beat = self.beats[:, self.age]
-        op = beat[F.op]
-        h_in, v_in = np.empty_like(self.h), np.empty_like(self.v)
-        h_in[:, 0], h_in[:, 1:] = self.west, self.h[:, :-1]
-        v_in[0], v_in[1:] = self.north, self.v[:-1]
-        if beat[F.swap].any():
-            self.w = np.where(beat[F.swap], self.weights.registers, self.w)
-        fwd, dx, dw = op == Op.fwd, op == Op.dx, op == Op.dw
-        addend = np.where(fwd, v_in, np.where(dx, h_in, self.g))
-        result = addend + self._multiplied(np.where(dx, v_in, h_in)) * self._multiplied(np.where(dw, v_in, self.w))
-        self.v = np.where(fwd, result, v_in)
-        self.h = np.where(dx, result, h_in)
-        self.g = np.where(dw, result, self.g)
-        self._exchange_gradients(op, beat)
-        counted = (fwd | dx | dw) & (self.row < beat[F.rows]) & (self.col < beat[F.cols])
-        self.counters.macs += np.bincount(beat[F.provenance][counted], minlength=len(self.counters.macs))
+        rows, cols = self.shape
+        beats = [op for op in MACS if now < self.last[op] + self.depth]
+        if not beats:
+            return
+        h, v, w, g = self.h[:, self.at : self.at + cols], self.v[self.at : self.at + rows], self.w, self.g
+        here = {op: self._at_beats(op) for op in beats}
+        factor = _chosen(here, {Op.fwd: h, Op.dx: v, Op.dw: v})
+        other = _chosen(here, {Op.fwd: w, Op.dx: w, Op.dw: h})
+        result = self._multiplied(factor) * self._multiplied(other)
+        result += _chosen(here, {Op.fwd: v, Op.dx: h, Op.dw: g})
+        for op, place in ((Op.fwd, v), (Op.dx, h), (Op.dw, g)):
+            if op in here:
+                np.putmask(place, here[op], result)
 
-    def _exchange_gradients(self, op: Ints, beat: Ints) -> None:
-        """`upd` and `take`, which leave their result in g_out and clear g."""
-        chain = self.gradients
-        for update in np.unique(beat[F.update][op == Op.upd]).tolist():
-            here = (op == Op.upd) & (beat[F.update] == update)
-            self.w = np.where(here, updated(self.w, self.g, *self.rates[update]), self.w)
-        if beat[F.take].any():
-            chain.registers = np.where(beat[F.take], np.where(op == Op.upd, self.w, self.g), chain.registers)
-            self.g = np.where(beat[F.take], np.zeros_like(self.g), self.g)
+    def _at_beats(self, op: Op) -> npt.NDArray[np.bool_]:
+        """[r, c]: whether PE(r,c) has such a beat in this cycle, the one that was issued r+c cycles ago."""
+        start = op * self.flags.shape[1] + self.at
+        return np.ascontiguousarray(np.ndarray(self.shape, np.bool_, self.flags, start, (1, 1)))
 
     def _multiplied(self, values: Array) -> Array:
         """Values as a multiplier takes them; the product is formed in the accumulator's type."""
         return convert(convert(values, self.operand), self.accumulator)
 
-    def _sums_leave(self) -> None:
-        rows, cols = self.shape
-        for op, leaving, sums in (
-            (Op.fwd, self.beats[:, rows - 1 :], self.v[-1]),
-            (Op.dx, self.beats[:, cols - 1 :], self.h[:, -1]),
-        ):
-            port = Port(self.counters, Queue.array, leaving[F.provenance])
-            write_lanes(self.spad, leaving[F.out : F.out + len(Lanes)], leaving[F.op] == op, sums, port)
+    def _exchange_weights(self, now: int) -> None:
+        for exchange in self.exchanges:
+            if exchange.swap:
+                here = self._wave(now - exchange.issued)
+                self.w.reshape(-1)[here] = self.weights.registers.reshape(-1)[here]
 
-    def _finish(self, now: int) -> None:
-        """Note that the last PE has done its part."""
-        op, provenance = self.beats[F.op, -1], self.beats[F.provenance, -1]
-        if op:
-            self.counters.finish[provenance] = max(self.counters.finish[provenance], now + 1)
-        self.weights.finish(now)
-        self.gradients.finish(now)
+    def _exchange_gradients(self, now: int) -> None:
+        """`upd` and `take`, which leave their result in g_out and clear g."""
+        w, g, out = (registers.reshape(-1) for registers in (self.w, self.g, self.gradients.registers))
+        for exchange in self.exchanges:
+            if exchange.take:
+                here = self._wave(now - exchange.issued)
+                if exchange.rates:
+                    w[here] = updated(w[here], g[here], *exchange.rates)
+                out[here] = w[here] if exchange.rates else g[here]
+                g[here] = 0
+
+    def _wave(self, age: int) -> slice:
+        """Where in an array of registers the PEs lie that a beat has come to so many cycles after its issue: all (r,c) with r+c = age."""
+        rows, cols = self.shape
+        first, last = max(0, age - cols + 1), min(rows - 1, age)
+        return slice(age + first * (cols - 1), age + last * (cols - 1) + 1, max(1, cols - 1))
+
+    def _sums_leave(self, now: int) -> None:
+        rows, cols = self.shape
+        if now < self.last[Op.fwd] + self.depth:
+            self.leaving.write(0, self.v[self.at + rows - 1])
+        if now < self.last[Op.dx] + self.depth:
+            self.leaving.write(cols, self.h[:, self.at + cols - 1])
+
+
+def _chosen(here: dict[Op, npt.NDArray[np.bool_]], values: dict[Op, Array]) -> Array:
+    """For each PE the values that belong to its beat; any where it has none."""
+    (first, *others) = reversed(here)
+    chosen = values[first]
+    for op in others:
+        if values[op] is not values[first]:
+            chosen = np.where(here[op], values[op], chosen)
+    return chosen
