@@ -24,6 +24,7 @@ from isa.instructions import Queue
 from isa.machine import Machine
 
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 class Op(IntEnum):
@@ -69,6 +70,9 @@ class F:
 
 FIELDS = F.out + len(Lanes)
 MACS = (Op.fwd, Op.dx, Op.dw)
+SIZES = np.array([dtype.size for dtype in DType])
+MANY = 1 << 12
+"""Beats that are counted at a time."""
 
 
 @dataclass(slots=True)
@@ -95,45 +99,58 @@ class Grid:
         self.counters, self.rates = counters, rates
         self.operand, self.accumulator = machine.operand, machine.accumulator
         rows, cols = self.shape = (machine.rows, machine.cols)
+        self.depth = rows + cols - 1
+        """Cycles for which a beat is in flight."""
         self.w, self.g = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(2))
         self.weights = WeightChain(machine, spad, counters)
         self.gradients = GradientChain(machine, spad, counters)
-        self.depth = rows + cols - 1
-        """Cycles for which a beat is in flight."""
+        self.shifting = {WeightChain: 0, GradientChain: 0}
+        """First cycle in which no column of a chain does a step that has begun."""
         self.at = 0
         self.h = np.zeros((rows, 2 * self.depth), self.accumulator.numpy)
         self.v = np.zeros((2 * self.depth, cols), self.accumulator.numpy)
         self.flags = np.zeros((len(Op), 2 * self.depth), np.bool_)
         self.last = [-self.depth] * len(Op)
         """Cycle in which the last beat of each kind was issued."""
-        self.exchanges: list[Exchange] = []
         self.on_ports = np.zeros(rows + cols, self.accumulator.numpy)
         """What is on the lanes of the west port, then of the north port."""
         self.entering = Timetable(spad, rows + cols, max(rows, cols))
         self.leaving = Timetable(spad, cols + rows, self.depth)
         """Lanes of the south, then of the east side."""
+        self.exchanges: list[Exchange] = []
+        self.waves = [_wave(age, rows, cols) for age in range(self.depth)]
+        self.uncounted: list[tuple[int, Ints]] = []
+        """Beats, with the cycles of their issue."""
 
     def cycle(self, now: int, issued: Ints | None) -> None:
         """One cycle: ``issued`` is the beat that issues in it, as FIELDS."""
+        loads, drains = self._shifts(self.weights, now), self._shifts(self.gradients, now)
         beats = issued is not None or now < max(self.last) + self.depth
         if beats:
             self._move()
         if issued is not None:
-            self._issue(now, issued.tolist())
-        entering = self.weights.read()
-        leaving = self.gradients.shift()
+            self._issue(now, issued)
+        if loads:
+            entering = self.weights.read()
+        if drains:
+            leaving = self.gradients.shift()
         if beats:
-            self._ports()
-            self._exchange_weights(now)
-            self._multiply(now)
-            self._exchange_gradients(now)
-        self.weights.shift(entering)
+            self._execute(now)
+        if loads:
+            self.weights.shift(entering)
+            self.weights.finish(now)
         # Whatever is written in this cycle can be read from the next one.
-        self.gradients.write(leaving)
+        if drains:
+            self.gradients.write(leaving)
+            self.gradients.finish(now)
         if beats:
             self._sums_leave(now)
-        self.weights.finish(now)
-        self.gradients.finish(now)
+
+    def _shifts(self, chain: WeightChain | GradientChain, now: int) -> bool:
+        """Whether any column of a chain does a step in this cycle."""
+        if chain.waiting:
+            self.shifting[type(chain)] = now + self.shape[1]
+        return now < self.shifting[type(chain)]
 
     def _move(self) -> None:
         """Everything in flight goes on by one PE."""
@@ -146,60 +163,57 @@ class Grid:
         self.entering.advance()
         self.leaving.advance()
 
-    def _issue(self, now: int, beat: list[int]) -> None:
-        """A beat sets out: all that it will do is known, though not yet on which values."""
+    def _issue(self, now: int, issued: Ints) -> None:
+        """A beat sets out: which lane touches which word in which cycle is known from now on."""
+        beat = issued.tolist()
         rows, cols = self.shape
-        op, provenance = beat[F.op], beat[F.provenance]
+        op = beat[F.op]
         self.flags[op, self.at], self.last[op] = True, now
-        if beat[F.swap] or beat[F.take]:
-            self.exchanges = [exchange for exchange in self.exchanges if now < exchange.issued + self.depth]
-            rates = self.rates[beat[F.update]] if op == Op.upd else None
-            self.exchanges.append(Exchange(now, bool(beat[F.swap]), bool(beat[F.take]), rates))
-        for mode, fields, first, lanes in ((beat[F.h_mode], F.h, 0, rows), (beat[F.v_mode], F.v, rows, cols)):
+        for mode, fields, lanes, first in ((beat[F.h_mode], F.h, rows, 0), (beat[F.v_mode], F.v, cols, rows)):
             if mode != Mode.keep:
-                access = beat[fields : fields + len(Lanes)]
-                touched = 0
-                if mode == Mode.read:
-                    touched = self.entering.touch(first, 0, access, lanes)
-                    self._count(provenance, READ, access, touched)
-                self.entering.clear(first + touched, touched, lanes - touched, access[Lanes.dtype])
-        if op in (Op.fwd, Op.dx):
-            first, delay, lanes = (0, rows - 1, cols) if op == Op.fwd else (cols, cols - 1, rows)
-            access = beat[F.out :]
-            self._count(provenance, WRITE, access, self.leaving.touch(first, delay, access, lanes))
-        if op in MACS:
-            self.counters.macs[provenance] += min(rows, beat[F.rows]) * min(cols, beat[F.cols])
-        self.counters.finish[provenance] = max(self.counters.finish[provenance], now + self.depth)
+                address, stride, touching, dtype, _ = beat[fields : fields + len(Lanes)]
+                self.entering.enter(first, lanes, 0, dtype, address, stride, touching if mode == Mode.read else 0)
+        if op == Op.fwd or op == Op.dx:
+            address, stride, touching, dtype, _ = beat[F.out :]
+            lanes, first, delay = (cols, 0, rows - 1) if op == Op.fwd else (rows, cols, cols - 1)
+            self.leaving.enter(first, lanes, delay, dtype, address, stride, touching)
+        if beat[F.swap] or beat[F.take]:
+            rates = self.rates[beat[F.update]] if op == Op.upd else None
+            self.exchanges = [exchange for exchange in self.exchanges if now < exchange.issued + self.depth]
+            self.exchanges.append(Exchange(now, bool(beat[F.swap]), bool(beat[F.take]), rates))
+        self.uncounted.append((now, issued))
+        if len(self.uncounted) == MANY:
+            self.count()
 
-    def _count(self, provenance: int, direction: int, access: list[int], lanes: int) -> None:
-        """All words of an access."""
-        where = provenance, direction, access[Lanes.operand], Queue.array
-        self.counters.words[where] += lanes
-        self.counters.bytes[where] += lanes * DType(access[Lanes.dtype]).size
-
-    def _ports(self) -> None:
-        """What is on the ports in this cycle comes to the first row and column."""
+    def _execute(self, now: int) -> None:
+        """What is on the ports in this cycle comes to the first row and column, and every PE executes the beat that has come to it."""
         rows = self.shape[0]
         self.entering.read(self.on_ports, self.accumulator)
         self.h[:, self.at], self.v[self.at] = self.on_ports[:rows], self.on_ports[rows:]
+        passing = [(exchange, now - exchange.issued) for exchange in self.exchanges if now < exchange.issued + self.depth]
+        for exchange, age in passing:
+            if exchange.swap:
+                here = self.waves[age]
+                self.w.reshape(-1)[here] = self.weights.registers.reshape(-1)[here]
+        self._multiply([op for op in MACS if now < self.last[op] + self.depth])
+        for exchange, age in passing:
+            if exchange.take:
+                self._take(self.waves[age], exchange.rates)
 
-    def _multiply(self, now: int) -> None:
-        """Every PE executes the beat that has come to it."""
+    def _multiply(self, beats: list[Op]) -> None:
+        """The products and sums of the PEs that have such beats."""
         rows, cols = self.shape
-        beats = [op for op in MACS if now < self.last[op] + self.depth]
-        if not beats:
-            return
-        h, v, w, g = self.h[:, self.at : self.at + cols], self.v[self.at : self.at + rows], self.w, self.g
-        here = {op: self._at_beats(op) for op in beats}
-        factor = _chosen(here, {Op.fwd: h, Op.dx: v, Op.dw: v})
-        other = _chosen(here, {Op.fwd: w, Op.dx: w, Op.dw: h})
-        result = self._multiplied(factor) * self._multiplied(other)
-        result += _chosen(here, {Op.fwd: v, Op.dx: h, Op.dw: g})
-        for op, place in ((Op.fwd, v), (Op.dx, h), (Op.dw, g)):
-            if op in here:
-                np.putmask(place, here[op], result)
+        h, v = self.h[:, self.at : self.at + cols], self.v[self.at : self.at + rows]
+        here = {op: self._having(op) for op in beats}
+        if here:
+            a, b, c = (_chosen(here, values) for values in ((h, v, v), (self.w, self.w, h), (v, h, self.g)))
+            result = self._multiplied(a) * self._multiplied(b)
+            result += c
+            for op, place in zip(MACS, (v, h, self.g), strict=True):
+                if op in here:
+                    np.putmask(place, here[op], result)
 
-    def _at_beats(self, op: Op) -> npt.NDArray[np.bool_]:
+    def _having(self, op: Op) -> Mask:
         """[r, c]: whether PE(r,c) has such a beat in this cycle, the one that was issued r+c cycles ago."""
         start = op * self.flags.shape[1] + self.at
         return np.ascontiguousarray(np.ndarray(self.shape, np.bool_, self.flags, start, (1, 1)))
@@ -208,42 +222,59 @@ class Grid:
         """Values as a multiplier takes them; the product is formed in the accumulator's type."""
         return convert(convert(values, self.operand), self.accumulator)
 
-    def _exchange_weights(self, now: int) -> None:
-        for exchange in self.exchanges:
-            if exchange.swap:
-                here = self._wave(now - exchange.issued)
-                self.w.reshape(-1)[here] = self.weights.registers.reshape(-1)[here]
-
-    def _exchange_gradients(self, now: int) -> None:
+    def _take(self, here: slice, rates: tuple[float, float] | None) -> None:
         """`upd` and `take`, which leave their result in g_out and clear g."""
         w, g, out = (registers.reshape(-1) for registers in (self.w, self.g, self.gradients.registers))
-        for exchange in self.exchanges:
-            if exchange.take:
-                here = self._wave(now - exchange.issued)
-                if exchange.rates:
-                    w[here] = updated(w[here], g[here], *exchange.rates)
-                out[here] = w[here] if exchange.rates else g[here]
-                g[here] = 0
-
-    def _wave(self, age: int) -> slice:
-        """Where in an array of registers the PEs lie that a beat has come to so many cycles after its issue: all (r,c) with r+c = age."""
-        rows, cols = self.shape
-        first, last = max(0, age - cols + 1), min(rows - 1, age)
-        return slice(age + first * (cols - 1), age + last * (cols - 1) + 1, max(1, cols - 1))
+        if rates:
+            w[here] = updated(w[here], g[here], *rates)
+        out[here] = w[here] if rates else g[here]
+        g[here] = 0
 
     def _sums_leave(self, now: int) -> None:
         rows, cols = self.shape
-        if now < self.last[Op.fwd] + self.depth:
+        fwd, dx, _ = MACS
+        if now < self.last[fwd] + self.depth:
             self.leaving.write(0, self.v[self.at + rows - 1])
-        if now < self.last[Op.dx] + self.depth:
+        if now < self.last[dx] + self.depth:
             self.leaving.write(cols, self.h[:, self.at + cols - 1])
 
+    def count(self) -> None:
+        """Count what the beats do in the course of their flight that were issued since the last time."""
+        if not self.uncounted:
+            return
+        issued, beats = np.array([cycle for cycle, _ in self.uncounted]), np.array([beat for _, beat in self.uncounted]).T
+        self.uncounted = []
+        counters, (rows, cols) = self.counters, self.shape
+        op, provenance = beats[F.op], beats[F.provenance]
+        macs = np.minimum(beats[F.rows], rows) * np.minimum(beats[F.cols], cols)
+        np.add.at(counters.macs, provenance, np.where(np.isin(op, MACS), macs, 0))
+        np.maximum.at(counters.finish, provenance, issued + self.depth)
+        south, east = op == Op.fwd, op == Op.dx
+        for fields, direction, touches, lanes in (
+            (F.h, READ, beats[F.h_mode] == Mode.read, rows),
+            (F.v, READ, beats[F.v_mode] == Mode.read, cols),
+            (F.out, WRITE, south, cols),
+            (F.out, WRITE, east, rows),
+        ):
+            _, _, touching, dtype, operand = beats[fields : fields + len(Lanes)]
+            words = np.where(touches, np.minimum(touching, lanes), 0)
+            where = provenance, direction, operand, Queue.array
+            np.add.at(counters.words, where, words)
+            np.add.at(counters.bytes, where, words * SIZES[dtype])
 
-def _chosen(here: dict[Op, npt.NDArray[np.bool_]], values: dict[Op, Array]) -> Array:
-    """For each PE the values that belong to its beat; any where it has none."""
-    (first, *others) = reversed(here)
-    chosen = values[first]
+
+def _wave(age: int, rows: int, cols: int) -> slice:
+    """Where in an array of registers the PEs lie that a beat has come to so many cycles after its issue: all (r,c) with r+c = age."""
+    first, last = max(0, age - cols + 1), min(rows - 1, age)
+    return slice(age + first * (cols - 1), age + last * (cols - 1) + 1, max(1, cols - 1))
+
+
+def _chosen(here: dict[Op, Mask], values: tuple[Array, Array, Array]) -> Array:
+    """For each PE the values that belong to its beat, of those for `fwd`, `dx` and `dw`; any where it has none of them."""
+    belonging = dict(zip(MACS, values, strict=True))
+    first, *others = reversed(here)
+    chosen = belonging[first]
     for op in others:
-        if values[op] is not values[first]:
-            chosen = np.where(here[op], values[op], chosen)
+        if belonging[op] is not belonging[first]:
+            chosen = np.where(here[op], belonging[op], chosen)
     return chosen

@@ -82,16 +82,12 @@ class Timetable:
                 sheet[: self.ahead] = sheet[self.ahead :]
                 sheet[self.ahead :] = self.NONE
 
-    def touch(self, first: int, delay: int, access: Sequence[int], ports: int) -> int:
-        """The ``ports`` lanes from ``first`` on do an access, beginning after ``delay`` cycles; how many of them touch a word."""
-        address, stride, lanes, dtype, _ = access
-        lanes = min(lanes, ports)
-        diagonal(self._sheet(dtype), self.now + delay, first, lanes)[...] = address + stride * self.lane[:lanes]
-        return lanes
-
-    def clear(self, first: int, delay: int, lanes: int, dtype: int) -> None:
-        """0 enters the lanes from ``first`` on."""
-        diagonal(self._sheet(dtype), self.now + delay, first, lanes)[...] = self.ZERO
+    def enter(self, first: int, lanes: int, delay: int, dtype: int, address: int, stride: int, touching: int) -> None:
+        """So many lanes from ``first`` on do an access, beginning after ``delay`` cycles; those beyond ``touching`` touch no word."""
+        touching = min(touching, lanes)
+        cells = diagonal(self._sheet(dtype), self.now + delay, first, lanes)
+        cells[:touching] = address + stride * self.lane[:touching]
+        cells[touching:] = self.ZERO
 
     def _sheet(self, dtype: int) -> Ints:
         if dtype not in self.sheets:
@@ -132,8 +128,9 @@ class Port:
 
     def count(self, direction: int, fields: Ints, kind: DType) -> None:
         """All words of the access that lane 0 is at: the others follow, one a cycle."""
-        lanes = min(int(fields[Lanes.lanes, 0]), fields.shape[1])
-        where = int(self.provenance[0]), direction, int(fields[Lanes.operand, 0]), self.queue
+        _, _, extent, _, operand = fields[:, 0].tolist()
+        lanes = min(extent, fields.shape[1])
+        where = int(self.provenance[0]), direction, operand, self.queue
         self.counters.words[where] += lanes
         self.counters.bytes[where] += lanes * kind.size
 
@@ -161,12 +158,13 @@ def write_lanes(memory: Memory, fields: Ints, writing: npt.NDArray[np.bool_], va
 
 def _by_dtype(fields: Ints, touching: npt.NDArray[np.bool_]) -> list[tuple[DType, npt.NDArray[np.bool_], Ints]]:
     """The lanes that touch a word, by its type, with the words' addresses."""
+    address, stride, extent, dtype, _ = fields
     lane = np.arange(fields.shape[1])
-    left = touching & (lane < fields[Lanes.lanes])
+    left = touching & (lane < extent)
     groups = []
     while np.count_nonzero(left):
-        code = fields[Lanes.dtype, left.argmax()]
-        lanes = left & (fields[Lanes.dtype] == code)
-        groups.append((DType(int(code)), lanes, (fields[Lanes.address] + lane * fields[Lanes.stride])[lanes]))
-        left &= ~lanes
+        code = dtype[left.argmax()]
+        lanes = left & (dtype == code)
+        groups.append((DType(int(code)), lanes, (address + lane * stride)[lanes]))
+        left ^= lanes
     return groups
