@@ -8,6 +8,7 @@
 A beat is executed by a diagonal of PEs at a time, those with the same r+c, and by all of them in the course of R+C−1 cycles.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -195,23 +196,23 @@ class Grid:
             if exchange.swap:
                 here = self.waves[age]
                 self.w.reshape(-1)[here] = self.weights.registers.reshape(-1)[here]
-        self._multiply([op for op in MACS if now < self.last[op] + self.depth])
+        self._multiply(now)
         for exchange, age in passing:
             if exchange.take:
                 self._take(self.waves[age], exchange.rates)
 
-    def _multiply(self, beats: list[Op]) -> None:
-        """The products and sums of the PEs that have such beats."""
+    def _multiply(self, now: int) -> None:
+        """The products and sums of all PEs; kinds of beats of which none is in flight are left out."""
         rows, cols = self.shape
-        h, v = self.h[:, self.at : self.at + cols], self.v[self.at : self.at + rows]
-        here = {op: self._having(op) for op in beats}
-        if here:
-            a, b, c = (_chosen(here, values) for values in ((h, v, v), (self.w, self.w, h), (v, h, self.g)))
-            result = self._multiplied(a) * self._multiplied(b)
-            result += c
-            for op, place in zip(MACS, (v, h, self.g), strict=True):
-                if op in here:
-                    np.putmask(place, here[op], result)
+        here = {kind: self._having(op) for kind, op in enumerate(MACS) if now < self.last[op] + self.depth}
+        if not here:
+            return
+        h, v, w, g = self.h[:, self.at : self.at + cols], self.v[self.at : self.at + rows], self.w, self.g
+        result = self._multiplied(_chosen(here, (h, v, v))) * self._multiplied(_chosen(here, (w, w, h)))
+        result += _chosen(here, (v, h, g))
+        places = (v, h, g)
+        for kind, having in here.items():
+            np.putmask(places[kind], having, result)
 
     def _having(self, op: Op) -> Mask:
         """[r, c]: whether PE(r,c) has such a beat in this cycle, the one that was issued r+c cycles ago."""
@@ -269,12 +270,11 @@ def _wave(age: int, rows: int, cols: int) -> slice:
     return slice(age + first * (cols - 1), age + last * (cols - 1) + 1, max(1, cols - 1))
 
 
-def _chosen(here: dict[Op, Mask], values: tuple[Array, Array, Array]) -> Array:
-    """For each PE the values that belong to its beat, of those for `fwd`, `dx` and `dw`; any where it has none of them."""
-    belonging = dict(zip(MACS, values, strict=True))
-    first, *others = reversed(here)
-    chosen = belonging[first]
-    for op in others:
-        if belonging[op] is not belonging[first]:
-            chosen = np.where(here[op], belonging[op], chosen)
+def _chosen(here: dict[int, Mask], values: Sequence[Array]) -> Array:
+    """For each PE the values that belong to its beat, of those for the kinds of ``MACS``; any where it has none of them."""
+    first, *others = here
+    chosen = values[first]
+    for kind in others:
+        if values[kind] is not values[first]:
+            chosen = np.where(here[kind], values[kind], chosen)
     return chosen
