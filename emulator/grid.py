@@ -159,8 +159,8 @@ class Grid:
             self.at = self.depth
             for moving in (self.h.T, self.v, self.flags.T):
                 moving[self.depth :] = moving[: self.depth]
+                moving[: self.depth] = 0
         self.at -= 1
-        self.flags[:, self.at] = False
         self.entering.advance()
         self.leaving.advance()
 

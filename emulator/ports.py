@@ -87,7 +87,8 @@ class Timetable:
         touching = min(touching, lanes)
         cells = diagonal(self._sheet(dtype), self.now + delay, first, lanes)
         cells[:touching] = address + stride * self.lane[:touching]
-        cells[touching:] = self.ZERO
+        if touching < lanes:
+            cells[touching:] = self.ZERO
 
     def _sheet(self, dtype: int) -> Ints:
         if dtype not in self.sheets:
