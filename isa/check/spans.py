@@ -60,23 +60,22 @@ class Spans:
 
     def _read(self, region: Region, queue: Queue, clock: list[int]) -> bool:
         """All of a span counts as read, but what is beyond the stream's bounds: streams touch the same spans again and again."""
-        starts, spans = self._starts, self._spans
-        high = region.high
-        index = bisect_right(starts, region.at) - 1
-        if starts[index] < region.low:
-            index = self._split(region.low)
-        end, now, ordered, bit = region.end, clock[queue], True, 1 << queue
-        while starts[index] < end:
-            if starts[index + 1] > high:
-                self._split(high)
-            span = spans[index]
+        starts, end = self._starts, region.end
+        first = bisect_right(starts, region.at) - 1
+        if starts[first] < region.low:
+            first = self._split(region.low)
+        last = bisect_left(starts, end, first)
+        if starts[last] > region.high:
+            self._split(region.high)
+            last = bisect_left(starts, end, first)
+        now, ordered, bit = clock[queue], True, 1 << queue
+        for span in self._spans[first:last]:
             if not span.aware & bit:
                 if any(map(gt, span.wrote, clock)):
                     ordered = False
                 else:
                     span.aware |= bit
             span.read[queue] = now
-            index += 1
         return ordered
 
     def _write(self, low: int, high: int, queue: Queue, clock: list[int]) -> bool:
