@@ -5,10 +5,11 @@
       dx    h_out = h_in + v_in·w        v_out = v_in
       dw    g = g + h_in·v_in            h_out = h_in,  v_out = v_in
 
-The beats of the last R+C−1 cycles are kept: column d of ``beats`` is the beat issued d cycles ago, so lane r of the west port looks at
-column r, lane c of the north port at column c, and PE(r,c) at column r+c.
+A beat is executed by a diagonal of PEs at a time, those with the same r+c, and by all of them in the course of R+C−1 cycles.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -16,13 +17,15 @@ import numpy.typing as npt
 
 from emulator.beats import updated
 from emulator.chains import GradientChain, WeightChain
-from emulator.counters import Counters
+from emulator.counters import READ, WRITE, Counters
 from emulator.memory import Array, Memory, convert
-from emulator.ports import Lanes, Port, read_lanes, write_lanes
+from emulator.ports import Lanes, Timetable
+from isa.dtypes import DType
 from isa.instructions import Queue
 from isa.machine import Machine
 
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 class Op(IntEnum):
@@ -35,7 +38,7 @@ class Op(IntEnum):
     upd = 4
 
 
-class Mode(IntEnum):
+class Mode:
     """What enters a port with a beat."""
 
     keep = 0
@@ -45,8 +48,8 @@ class Mode(IntEnum):
     zero = 2
 
 
-class F(IntEnum):
-    """Fields of a beat in flight."""
+class F:
+    """Fields of a beat."""
 
     op = 0
     provenance = 1
@@ -67,100 +70,211 @@ class F(IntEnum):
 
 
 FIELDS = F.out + len(Lanes)
+MACS = (Op.fwd, Op.dx, Op.dw)
+SIZES = np.array([dtype.size for dtype in DType])
+MANY = 1 << 12
+"""Beats that are counted at a time."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A beat in flight that moves a weight or a gradient between the registers of a PE."""
+
+    issued: int
+    swap: bool
+    take: bool
+    rates: tuple[float, float] | None
+    """Of an `upd`."""
 
 
 class Grid:
-    """All registers of the array, its ports, and its two chains."""
+    """All registers of the array, its ports, and its two chains.
+
+    Values on a link go on by one PE a cycle.  Instead of moving them, the window on them moves against them: in this cycle, PE(r,c)
+    finds what comes from the west at ``h[r, at+c]`` and what comes from the north at ``v[at+r, c]``, and leaves there what goes on.
+    Likewise ``flags[op, at+d]`` tells whether the beat that was issued d cycles ago is such a beat.
+    """
 
     def __init__(self, machine: Machine, spad: Memory, counters: Counters, rates: list[tuple[float, float]]) -> None:
         """``rates``: (learning rate, decay) of each `upd` by its number."""
-        self.spad, self.counters, self.rates = spad, counters, rates
+        self.counters, self.rates = counters, rates
         self.operand, self.accumulator = machine.operand, machine.accumulator
         rows, cols = self.shape = (machine.rows, machine.cols)
-        self.h, self.v, self.w, self.g = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(4))
+        self.depth = rows + cols - 1
+        """Cycles for which a beat is in flight."""
+        self.w, self.g = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(2))
         self.weights = WeightChain(machine, spad, counters)
         self.gradients = GradientChain(machine, spad, counters)
-        self.west = np.zeros(rows, self.accumulator.numpy)
-        self.north = np.zeros(cols, self.accumulator.numpy)
-        self.beats = np.zeros((FIELDS, rows + cols - 1), np.int64)
-        self.age = np.add.outer(np.arange(rows), np.arange(cols))
-        """[r, c]: cycles between a beat's issue and its execution."""
-        self.row, self.col = np.arange(rows)[:, None], np.arange(cols)[None, :]
+        self.shifting = {WeightChain: 0, GradientChain: 0}
+        """First cycle in which no column of a chain does a step that has begun."""
+        self.at = 0
+        self.h = np.zeros((rows, 2 * self.depth), self.accumulator.numpy)
+        self.v = np.zeros((2 * self.depth, cols), self.accumulator.numpy)
+        self.flags = np.zeros((len(Op), 2 * self.depth), np.bool_)
+        self.last = [-self.depth] * len(Op)
+        """Cycle in which the last beat of each kind was issued."""
+        self.on_ports = np.zeros(rows + cols, self.accumulator.numpy)
+        """What is on the lanes of the west port, then of the north port."""
+        self.entering = Timetable(spad, rows + cols, max(rows, cols))
+        self.leaving = Timetable(spad, cols + rows, self.depth)
+        """Lanes of the south, then of the east side."""
+        self.exchanges: list[Exchange] = []
+        self.waves = [_wave(age, rows, cols) for age in range(self.depth)]
+        self.uncounted: list[tuple[int, Ints]] = []
+        """Beats, with the cycles of their issue."""
 
     def cycle(self, now: int, issued: Ints | None) -> None:
-        """One cycle: ``issued`` is the beat that issues in it, as a column of FIELDS."""
-        self.beats[:, 1:] = self.beats[:, :-1]
-        self.beats[:, 0] = 0 if issued is None else issued
-        entering = self.weights.read()
-        leaving = self.gradients.shift()
-        beats = bool(self.beats[F.op].any())
+        """One cycle: ``issued`` is the beat that issues in it, as FIELDS."""
+        loads, drains = self._shifts(self.weights, now), self._shifts(self.gradients, now)
+        beats = issued is not None or now < max(self.last) + self.depth
         if beats:
-            self._ports()
-            self._elements()
-        self.weights.shift(entering)
+            self._move()
+        if issued is not None:
+            self._issue(now, issued)
+        if loads:
+            entering = self.weights.read()
+        if drains:
+            leaving = self.gradients.shift()
+        if beats:
+            self._execute(now)
+        if loads:
+            self.weights.shift(entering)
+            self.weights.finish(now)
         # Whatever is written in this cycle can be read from the next one.
-        self.gradients.write(leaving)
+        if drains:
+            self.gradients.write(leaving)
+            self.gradients.finish(now)
         if beats:
-            self._sums_leave()
-        self._finish(now)
+            self._sums_leave(now)
 
-    def _ports(self) -> None:
+    def _shifts(self, chain: WeightChain | GradientChain, now: int) -> bool:
+        """Whether any column of a chain does a step in this cycle."""
+        if chain.waiting:
+            self.shifting[type(chain)] = now + self.shape[1]
+        return now < self.shifting[type(chain)]
+
+    def _move(self) -> None:
+        """Everything in flight goes on by one PE."""
+        if self.at == 0:
+            self.at = self.depth
+            for moving in (self.h.T, self.v, self.flags.T):
+                moving[self.depth :] = moving[: self.depth]
+                moving[: self.depth] = 0
+        self.at -= 1
+        self.entering.advance()
+        self.leaving.advance()
+
+    def _issue(self, now: int, issued: Ints) -> None:
+        """A beat sets out: which lane touches which word in which cycle is known from now on."""
+        beat = issued.tolist()
         rows, cols = self.shape
-        west, north = self.beats[:, :rows], self.beats[:, :cols]
-        self.west = self._enter(west[F.h_mode], west[F.h : F.h + len(Lanes)], west[F.provenance], self.west)
-        self.north = self._enter(north[F.v_mode], north[F.v : F.v + len(Lanes)], north[F.provenance], self.north)
-
-    def _enter(self, mode: Ints, access: Ints, provenance: Ints, held: Array) -> Array:
-        """What is on the lanes of a port in this cycle."""
-        read = read_lanes(self.spad, access, mode == Mode.read, self.accumulator, Port(self.counters, Queue.array, provenance))
-        return np.where(mode == Mode.keep, held, read)
-
-    def _elements(self) -> None:
-        """Every PE executes the beat that has come to it."""
-        beat = self.beats[:, self.age]
         op = beat[F.op]
-        h_in, v_in = np.empty_like(self.h), np.empty_like(self.v)
-        h_in[:, 0], h_in[:, 1:] = self.west, self.h[:, :-1]
-        v_in[0], v_in[1:] = self.north, self.v[:-1]
-        if beat[F.swap].any():
-            self.w = np.where(beat[F.swap], self.weights.registers, self.w)
-        fwd, dx, dw = op == Op.fwd, op == Op.dx, op == Op.dw
-        addend = np.where(fwd, v_in, np.where(dx, h_in, self.g))
-        result = addend + self._multiplied(np.where(dx, v_in, h_in)) * self._multiplied(np.where(dw, v_in, self.w))
-        self.v = np.where(fwd, result, v_in)
-        self.h = np.where(dx, result, h_in)
-        self.g = np.where(dw, result, self.g)
-        self._exchange_gradients(op, beat)
-        counted = (fwd | dx | dw) & (self.row < beat[F.rows]) & (self.col < beat[F.cols])
-        self.counters.macs += np.bincount(beat[F.provenance][counted], minlength=len(self.counters.macs))
+        self.flags[op, self.at], self.last[op] = True, now
+        for mode, fields, lanes, first in ((beat[F.h_mode], F.h, rows, 0), (beat[F.v_mode], F.v, cols, rows)):
+            if mode != Mode.keep:
+                address, stride, touching, dtype, _ = beat[fields : fields + len(Lanes)]
+                self.entering.enter(first, lanes, 0, dtype, address, stride, touching if mode == Mode.read else 0)
+        if op == Op.fwd or op == Op.dx:
+            address, stride, touching, dtype, _ = beat[F.out :]
+            lanes, first, delay = (cols, 0, rows - 1) if op == Op.fwd else (rows, cols, cols - 1)
+            self.leaving.enter(first, lanes, delay, dtype, address, stride, touching)
+        if beat[F.swap] or beat[F.take]:
+            rates = self.rates[beat[F.update]] if op == Op.upd else None
+            self.exchanges = [exchange for exchange in self.exchanges if now < exchange.issued + self.depth]
+            self.exchanges.append(Exchange(now, bool(beat[F.swap]), bool(beat[F.take]), rates))
+        self.uncounted.append((now, issued))
+        if len(self.uncounted) == MANY:
+            self.count()
 
-    def _exchange_gradients(self, op: Ints, beat: Ints) -> None:
-        """`upd` and `take`, which leave their result in g_out and clear g."""
-        chain = self.gradients
-        for update in np.unique(beat[F.update][op == Op.upd]).tolist():
-            here = (op == Op.upd) & (beat[F.update] == update)
-            self.w = np.where(here, updated(self.w, self.g, *self.rates[update]), self.w)
-        if beat[F.take].any():
-            chain.registers = np.where(beat[F.take], np.where(op == Op.upd, self.w, self.g), chain.registers)
-            self.g = np.where(beat[F.take], np.zeros_like(self.g), self.g)
+    def _execute(self, now: int) -> None:
+        """What is on the ports in this cycle comes to the first row and column, and every PE executes the beat that has come to it."""
+        rows = self.shape[0]
+        self.entering.read(self.on_ports, self.accumulator)
+        self.h[:, self.at], self.v[self.at] = self.on_ports[:rows], self.on_ports[rows:]
+        passing = [(exchange, now - exchange.issued) for exchange in self.exchanges if now < exchange.issued + self.depth]
+        for exchange, age in passing:
+            if exchange.swap:
+                here = self.waves[age]
+                self.w.reshape(-1)[here] = self.weights.registers.reshape(-1)[here]
+        self._multiply(now)
+        for exchange, age in passing:
+            if exchange.take:
+                self._take(self.waves[age], exchange.rates)
+
+    def _multiply(self, now: int) -> None:
+        """The products and sums of all PEs; kinds of beats of which none is in flight are left out."""
+        rows, cols = self.shape
+        here = {kind: self._having(op) for kind, op in enumerate(MACS) if now < self.last[op] + self.depth}
+        if not here:
+            return
+        h, v, w, g = self.h[:, self.at : self.at + cols], self.v[self.at : self.at + rows], self.w, self.g
+        result = self._multiplied(_chosen(here, (h, v, v))) * self._multiplied(_chosen(here, (w, w, h)))
+        result += _chosen(here, (v, h, g))
+        places = (v, h, g)
+        for kind, having in here.items():
+            np.putmask(places[kind], having, result)
+
+    def _having(self, op: Op) -> Mask:
+        """[r, c]: whether PE(r,c) has such a beat in this cycle, the one that was issued r+c cycles ago."""
+        start = op * self.flags.shape[1] + self.at
+        return np.ascontiguousarray(np.ndarray(self.shape, np.bool_, self.flags, start, (1, 1)))
 
     def _multiplied(self, values: Array) -> Array:
         """Values as a multiplier takes them; the product is formed in the accumulator's type."""
         return convert(convert(values, self.operand), self.accumulator)
 
-    def _sums_leave(self) -> None:
-        rows, cols = self.shape
-        for op, leaving, sums in (
-            (Op.fwd, self.beats[:, rows - 1 :], self.v[-1]),
-            (Op.dx, self.beats[:, cols - 1 :], self.h[:, -1]),
-        ):
-            port = Port(self.counters, Queue.array, leaving[F.provenance])
-            write_lanes(self.spad, leaving[F.out : F.out + len(Lanes)], leaving[F.op] == op, sums, port)
+    def _take(self, here: slice, rates: tuple[float, float] | None) -> None:
+        """`upd` and `take`, which leave their result in g_out and clear g."""
+        w, g, out = (registers.reshape(-1) for registers in (self.w, self.g, self.gradients.registers))
+        if rates:
+            w[here] = updated(w[here], g[here], *rates)
+        out[here] = w[here] if rates else g[here]
+        g[here] = 0
 
-    def _finish(self, now: int) -> None:
-        """Note that the last PE has done its part."""
-        op, provenance = self.beats[F.op, -1], self.beats[F.provenance, -1]
-        if op:
-            self.counters.finish[provenance] = max(self.counters.finish[provenance], now + 1)
-        self.weights.finish(now)
-        self.gradients.finish(now)
+    def _sums_leave(self, now: int) -> None:
+        rows, cols = self.shape
+        fwd, dx, _ = MACS
+        if now < self.last[fwd] + self.depth:
+            self.leaving.write(0, self.v[self.at + rows - 1])
+        if now < self.last[dx] + self.depth:
+            self.leaving.write(cols, self.h[:, self.at + cols - 1])
+
+    def count(self) -> None:
+        """Count what the beats do in the course of their flight that were issued since the last time."""
+        if not self.uncounted:
+            return
+        issued, beats = np.array([cycle for cycle, _ in self.uncounted]), np.array([beat for _, beat in self.uncounted]).T
+        self.uncounted = []
+        counters, (rows, cols) = self.counters, self.shape
+        op, provenance = beats[F.op], beats[F.provenance]
+        macs = np.minimum(beats[F.rows], rows) * np.minimum(beats[F.cols], cols)
+        np.add.at(counters.macs, provenance, np.where(np.isin(op, MACS), macs, 0))
+        np.maximum.at(counters.finish, provenance, issued + self.depth)
+        south, east = op == Op.fwd, op == Op.dx
+        for fields, direction, touches, lanes in (
+            (F.h, READ, beats[F.h_mode] == Mode.read, rows),
+            (F.v, READ, beats[F.v_mode] == Mode.read, cols),
+            (F.out, WRITE, south, cols),
+            (F.out, WRITE, east, rows),
+        ):
+            _, _, touching, dtype, operand = beats[fields : fields + len(Lanes)]
+            words = np.where(touches, np.minimum(touching, lanes), 0)
+            where = provenance, direction, operand, Queue.array
+            np.add.at(counters.words, where, words)
+            np.add.at(counters.bytes, where, words * SIZES[dtype])
+
+
+def _wave(age: int, rows: int, cols: int) -> slice:
+    """Where in an array of registers the PEs lie that a beat has come to so many cycles after its issue: all (r,c) with r+c = age."""
+    first, last = max(0, age - cols + 1), min(rows - 1, age)
+    return slice(age + first * (cols - 1), age + last * (cols - 1) + 1, max(1, cols - 1))
+
+
+def _chosen(here: dict[int, Mask], values: Sequence[Array]) -> Array:
+    """For each PE the values that belong to its beat, of those for the kinds of ``MACS``; any where it has none of them."""
+    first, *others = here
+    chosen = values[first]
+    for kind in others:
+        if values[kind] is not values[first]:
+            chosen = np.where(here[kind], values[kind], chosen)
+    return chosen

@@ -42,16 +42,21 @@ class SteppedEngine:
         settling = self.program.machine.rows + self.program.machine.cols + 1
         with np.errstate(all="ignore"):
             while True:
-                board.commit()
+                if board.commits:
+                    board.commit()
                 board.beat = None
-                before = [queue.index for queue in queues]
+                proceeds = False
                 for queue in queues:
+                    index = queue.index
                     queue.cycle()
-                if all(queue.ended for queue in queues) and board.now >= board.horizon:
+                    proceeds |= queue.index != index
+                queues = [queue for queue in queues if not queue.ended]
+                if not queues and board.now >= board.horizon:
+                    board.grid.count()
                     return board.counters
-                if before != [queue.index for queue in queues] or board.beat is not None:
+                if proceeds or board.beat is not None:
                     board.under_way(board.now)
                 if board.now > board.horizon + settling:
-                    raise deadlock(self.program, {queue.queue: queue.index for queue in queues if not queue.ended})
+                    raise deadlock(self.program, {queue.queue: queue.index for queue in queues})
                 board.grid.cycle(board.now, board.beat)
                 board.now += 1

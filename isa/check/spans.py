@@ -24,8 +24,16 @@ class UnsureError(Exception):
     """Two accesses race, or one of them is too long ago to tell."""
 
 
-Span = tuple[list[int], list[int]]
-"""When each queue wrote it last, and read it since, by its own clock; 0 for never, or if what has come since is ordered after it."""
+class Span:
+    """A part of a memory."""
+
+    __slots__ = ("aware", "read", "wrote")
+
+    def __init__(self, wrote: Iterable[int] = _NEVER, read: Iterable[int] = _NEVER, aware: int = 0) -> None:
+        self.wrote, self.read = list(wrote), list(read)
+        """When each queue wrote it last, and read it since, by its own clock; 0: never, or before something that is ordered after it."""
+        self.aware = aware
+        """A bit for each queue that was seen to be ordered after these writes: its clock never goes back."""
 
 
 class Spans:
@@ -34,7 +42,7 @@ class Spans:
     def __init__(self, granules: int, readers: Iterable[Queue]) -> None:
         self._starts = [0, granules]
         """Where spans begin; the last entry ends the last span."""
-        self._spans: list[Span] = [(list(_NEVER), list(_NEVER))]
+        self._spans = [Span()]
         self._recent: list[deque[tuple[int, Region, bool]]] = [deque(maxlen=_RECENT) for _ in Queue]
 
     def touch(self, region: Region, reads: bool, writes: bool, queue: Queue, clock: list[int], site: int) -> tuple[Race, ...]:
@@ -52,48 +60,48 @@ class Spans:
 
     def _read(self, region: Region, queue: Queue, clock: list[int]) -> bool:
         """All of a span counts as read, but what is beyond the stream's bounds: streams touch the same spans again and again."""
-        starts, spans = self._starts, self._spans
-        high = region.high
-        index = bisect_right(starts, region.at) - 1
-        if starts[index] < region.low:
-            index = self._split(region.low)
-        end, now, ordered = region.end, clock[queue], True
-        while starts[index] < end:
-            if starts[index + 1] > high:
-                self._split(high)
-            wrote, read = spans[index]
-            ordered = ordered and not any(map(gt, wrote, clock))
-            read[queue] = now
-            index += 1
+        starts, end = self._starts, region.end
+        first = bisect_right(starts, region.at) - 1
+        if starts[first] < region.low:
+            first = self._split(region.low)
+        last = bisect_left(starts, end, first)
+        if starts[last] > region.high:
+            self._split(region.high)
+            last = bisect_left(starts, end, first)
+        now, ordered, bit = clock[queue], True, 1 << queue
+        for span in self._spans[first:last]:
+            if not span.aware & bit:
+                if any(map(gt, span.wrote, clock)):
+                    ordered = False
+                else:
+                    span.aware |= bit
+            span.read[queue] = now
         return ordered
 
     def _write(self, low: int, high: int, queue: Queue, clock: list[int]) -> bool:
         """The spans of the region become one; whoever is ordered after this write is ordered after all that this is ordered after."""
         first, last = self._split(low), self._split(high)
-        wrote, read = self._spans[first]
-        if last == first + 1 and not any(map(gt, wrote, clock)) and not any(map(gt, read, clock)):
-            wrote[:] = read[:] = _NEVER
-            wrote[queue] = clock[queue]
-            return True
-        wrote, read = list(_NEVER), list(_NEVER)
-        ordered = True
+        bit, ordered = 1 << queue, True
+        whole = Span()
         for span in self._spans[first:last]:
-            for new, old in zip((wrote, read), span, strict=True):
-                if any(map(gt, old, clock)):
-                    ordered = False
-                    new[:] = [max(a, b) if b > now else a for a, b, now in zip(new, old, clock, strict=True)]
-        wrote[queue] = clock[queue]
+            if not span.aware & bit and any(map(gt, span.wrote, clock)):
+                ordered = False
+                whole.wrote = _unknown(whole.wrote, span.wrote, clock)
+            if any(map(gt, span.read, clock)):
+                ordered = False
+                whole.read = _unknown(whole.read, span.read, clock)
+        whole.wrote[queue] = clock[queue]
         self._starts[first:last] = [low]
-        self._spans[first:last] = [(wrote, read)]
+        self._spans[first:last] = [whole]
         return ordered
 
     def _split(self, at: int) -> int:
         """Let a span begin there; returns its index."""
         index = bisect_left(self._starts, at)
         if self._starts[index] != at:
-            wrote, read = self._spans[index - 1]
+            span = self._spans[index - 1]
             self._starts.insert(index, at)
-            self._spans.insert(index, (list(wrote), list(read)))
+            self._spans.insert(index, Span(span.wrote, span.read, span.aware))
         return index
 
     def _meets_recent(self, region: Region, writes: bool, queue: Queue, clock: list[int]) -> bool:
@@ -108,3 +116,8 @@ class Spans:
                 if len(recent) == _RECENT and other != queue:
                     return True
         return False
+
+
+def _unknown(late: list[int], times: list[int], clock: list[int]) -> list[int]:
+    """The later of two accesses of each queue, where the clock does not know the second to be finished."""
+    return [max(a, b) if b > now else a for a, b, now in zip(late, times, clock, strict=True)]
