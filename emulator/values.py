@@ -73,7 +73,7 @@ class Values:
                 with np.errstate(all="ignore"):
                     Batch(body, many, self.memories, self.array).run()
                 done += many
-        except Unclear:
+        except (Unclear, RecursionError):  # the way from source to source may be long
             pass
         return done
 
