@@ -163,7 +163,7 @@ class Batch:
         result = product_sum(a, b, total) if total else product(a, b)
         if isinstance(statement.dst, Access):
             result = result.reshape(*result.shape[:-2], *statement.dst.shape)
-        return result if self.array.accumulator.is_float else result.astype(np.int64).astype(np.int32)
+        return self.array.summed(result)
 
     # Writes
 
