@@ -192,10 +192,14 @@ def turns_ahead(one: Access, other: Access, turns: int) -> int | None:
     """
     if (one.dims, one.shift, one.dtype) != (other.dims, other.shift, other.dtype) or not one.shift:
         raise Unclear
-    apart = one.address(0) - other.address(0)
-    ahead = round(apart / one.shift)
-    rest = apart - ahead * one.shift
-    if not injective([*one.dims, (turns + abs(ahead), one.shift), (2 if rest else 1, rest)], one.dtype.size):
+    return _ahead(one.dims, one.shift, one.dtype.size, one.address(0) - other.address(0), turns)
+
+
+@lru_cache(1 << 14)
+def _ahead(dims: tuple[tuple[int, int], ...], shift: int, size: int, apart: int, turns: int) -> int | None:
+    ahead = round(apart / shift)
+    rest = apart - ahead * shift
+    if not injective([*dims, (turns + abs(ahead), shift), (2 if rest else 1, rest)], size):
         raise Unclear
     return None if rest else ahead
 

@@ -100,12 +100,15 @@ class ArrayValues:
             operand, port = self.as_operand(rows["v"]), "h"
             tile = self.multiplier[:lanes, : operand.shape[1]].T
         product = self.matmul(tile.T, operand.T).T if lanes_apart(sums) else self.matmul(operand, tile)
+        product = product.reshape(sums.shape)
+        if zero:
+            self.port[port] = np.zeros((1, lanes), self.accumulator.numpy)
+            sums[...] = convert(self.summed(product), beat.acc.dtype)
+            return
         stays = beat.acc.dtype is self.accumulator
         entering = sums if stays else np.array(convert(sums, self.accumulator))
-        if zero:
-            entering[...] = 0
         self.port[port] = entering[(-1,) * len(turns)].reshape(1, lanes).copy()
-        self.add(entering, product.reshape(sums.shape))
+        self.add(entering, product)
         if not stays:
             sums[...] = convert(entering, beat.acc.dtype)
 
@@ -124,7 +127,11 @@ class ArrayValues:
 
     def add(self, sums: Array, product: Array) -> None:
         """``sums += product`` in place, wrapping for integers."""
-        sums += product if self.accumulator.is_float else product.astype(np.int64).astype(np.int32)
+        sums += self.summed(product)
+
+    def summed(self, product: Array) -> Array:
+        """A product in the type of the sums, wrapped for integers."""
+        return product if self.accumulator.is_float else product.astype(np.int64).astype(np.int32)
 
     def as_operand(self, values: Array) -> Array:
         """Values as they enter a multiplier."""

@@ -3,6 +3,8 @@
 Operands are ``a`` [turns, rows, inner] and ``b`` [turns, inner, columns], with one turn where all have the same.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from emulator.accesses import Unclear
@@ -28,6 +30,20 @@ def fitted(tiles: Array, rows: int, cols: int) -> Array:
     tiles = tiles[:, :rows, :cols]
     missing = rows - tiles.shape[1], cols - tiles.shape[2]
     return np.pad(tiles, ((0, 0), (0, missing[0]), (0, missing[1]))) if any(missing) else tiles
+
+
+def joined(terms: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """The operands whose product is the sum of the terms' products.
+
+    Raises:
+        Unclear: the terms differ in their rows, columns or turns.
+    """
+    if len(terms) == 1:
+        return terms[0]
+    sides = [a for a, _ in terms], [b for _, b in terms]
+    if len({(len(a), len(b), a.shape[1], b.shape[2]) for a, b in terms}) > 1:
+        raise Unclear
+    return np.concatenate(sides[0], axis=2), np.concatenate(sides[1], axis=1)
 
 
 def product(a: Array, b: Array, matmul: Matmul) -> Array:

@@ -1,6 +1,6 @@
 """The body of a repetition as statements on memories and registers, each with what it reads and the one thing that it writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from emulator.code import Code
 from emulator.costs import reduced_axes, words_of
 from emulator.memory import Array, convert
 from emulator.nest import Beat, Nest
-from emulator.script import Advance, Repeat, Step
+from emulator.script import Advance, Step
 from emulator.vector import elementwise, reduction
 from isa.dtypes import DType
 from isa.instructions import IMM, Instruction, Queue
@@ -49,17 +49,15 @@ class Compute(Statement):
     instruction: Instruction
 
 
-def statements(repeat: Repeat, codes: Mapping[Queue, Code]) -> list[Statement]:
-    """The statements of one turn, in order.
+def statements(steps: Iterable[Step], turns: Iterable[Advance], codes: Mapping[Queue, Code]) -> list[Statement]:
+    """The statements of the steps of one turn, in order; ``turns``: how the queues go on to the next.
 
     Raises:
         Unclear: there are some that only execution one by one can do.
     """
-    advances = {advance.queue: advance for advance in repeat.advances}
+    advances = {advance.queue: advance for advance in turns}
     found: list[Statement] = []
-    for step in repeat.steps:
-        if isinstance(step, Repeat):
-            raise Unclear
+    for step in steps:
         code, advance = codes[step.queue], advances.get(step.queue)
         if step.queue is Queue.array:
             found += _nest(code.nest(step.instruction), step, advance)

@@ -23,6 +23,8 @@ _FEW = 3
 """Fewer turns than that are executed one by one."""
 _LARGE = 1 << 15
 """So does what writes more words a turn: it takes longer than the way to it, and its words stay in the processor's caches."""
+_LONG = 400
+"""Longer bodies, their inner repetitions unrolled, are executed turn by turn, and the inner repetitions at once."""
 _ROOM = 1 << 24
 """Words that are written at once, at most."""
 
@@ -58,10 +60,13 @@ class Values:
         the same when they are executed at once.
         """
         done, turns = 0, repeat.times - 1
+        if turns < _FEW or length(repeat.steps) > _LONG:
+            return 0
+        flat = unrolled(repeat.steps)
         try:
             while turns - done >= _FEW:
-                steps = tuple(moved(inner, repeat, done + 1) for inner in repeat.steps)
-                body = statements(Repeat(steps, turns - done, repeat.advances), self.codes)
+                steps = [step_in(step, repeat, done + 1) for step in flat]
+                body = statements(steps, repeat.advances, self.codes)
                 words = [math.prod(statement.dst.shape) for statement in body if isinstance(statement.dst, Access)]
                 if max(words, default=0) > _LARGE:
                     break
@@ -69,7 +74,7 @@ class Values:
                 with np.errstate(all="ignore"):
                     Batch(body, many, self.memories, self.array).run()
                 done += many
-        except Unclear:
+        except (Unclear, RecursionError):  # the way from source to source may be long
             pass
         return done
 
@@ -102,10 +107,31 @@ class Values:
                 view[...] = results
 
 
+def length(steps: Sequence[Step | Repeat]) -> int:
+    """How many steps there are in all turns of their repetitions."""
+    return sum(step.times * length(step.steps) if isinstance(step, Repeat) else 1 for step in steps)
+
+
+def unrolled(steps: Sequence[Step | Repeat]) -> list[Step]:
+    """Steps with all turns of their repetitions."""
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, Repeat):
+            found += [step_in(inner, step, turn) for turn in range(1, step.times + 1) for inner in unrolled(step.steps)]
+        else:
+            found.append(step)
+    return found
+
+
 def moved(step: Step | Repeat, repeat: Repeat, turn: int) -> Step | Repeat:
     """A step (or repetition) of a repetition's body in one of its turns."""
     if isinstance(step, Repeat):
         return Repeat(tuple(moved(inner, repeat, turn) for inner in step.steps), step.times, step.advances)
+    return step_in(step, repeat, turn)
+
+
+def step_in(step: Step, repeat: Repeat, turn: int) -> Step:
+    """A step of a repetition's body in one of its turns."""
     for queue, level, turns in repeat.advances:
         if queue is step.queue:
             counters = step.counters

@@ -14,8 +14,10 @@ from emulator.fast import FastEngine
 from emulator.memory import Array, Memory
 from isa.dtypes import DType
 from isa.errors import UserError
-from isa.program import Program
-from isa.stream import Space
+from isa.instructions import Queue, make
+from isa.machine import Machine
+from isa.program import Program, Provenance, Semaphore, Symbol
+from isa.stream import Dim, Space, Stream
 
 
 def run(program: Program, inputs: dict[str, Array], skip: bool) -> tuple[Array, int]:
@@ -81,3 +83,24 @@ def test_as_many_turns_at_once_as_there_is_room_for(kind: str, monkeypatch: pyte
     values, few = run(program, inputs, skip=True)
     np.testing.assert_array_equal(values, expected)
     assert few < 0.6 * steps
+
+
+def test_words_are_read_before_others_take_their_place() -> None:
+    """Two tensors change places row by row: each row is loaded in the turn in which it is overwritten, that of the first tensor last."""
+    turns, row = 40, 8
+    tensors = [Stream(Space.dram, DType.i32, 4 * row * turns * which, (Dim(row, 4),), (4 * row,)) for which in range(2)]
+    buffers = [Stream(Space.spad, DType.i32, 4 * row * which, (Dim(row, 4),)) for which in range(2)]
+    loads = [make("ld", dst=buffer, src=tensor) for buffer, tensor in zip(buffers, tensors, strict=True)]
+    stores = [make("st", dst=tensor, src=buffer) for buffer, tensor in zip(buffers, reversed(tensors), strict=True)]
+    loop, end = make("loop", name="row", count=turns), make("end")
+    queues = {
+        Queue.dma_in: [loop, make("wait", sem=0), *loads, make("signal", sem=1), end],
+        Queue.dma_out: [loop, make("wait", sem=1), *stores, make("signal", sem=0), end],
+    }
+    symbols = [Symbol("both", Space.dram, 0, (2, turns, row), DType.i32, "input")]
+    semaphores = [Semaphore("empty", 1), Semaphore("full")]
+    program = Program("swap", Machine(), queues, semaphores, symbols, [Provenance("swap", "copy", 0)], dram_bytes=8 * row * turns)
+    both = np.arange(2 * turns * row, dtype=np.int32).reshape(2, turns, row)
+    left, steps = run(program, {"both": both}, skip=True)
+    np.testing.assert_array_equal(left.view(np.int32).reshape(both.shape), both[::-1])
+    assert steps < 0.5 * 4 * turns

@@ -1,0 +1,132 @@
+"""Who reads what whom wrote, in the turns of a repetition."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from emulator.accesses import Access, Register, Unclear, covered, turns_ahead, turns_between
+from emulator.nest import injective
+from emulator.statements import REGISTERS, Place, Product, Statement
+from isa.dtypes import DType
+
+Source = tuple[Statement, int]
+"""The statement that wrote what is read, and how many turns before."""
+
+
+class Flow:
+    """Of ``turns`` turns of a body.
+
+    Raises:
+        Unclear: it cannot be shown that they can be executed at once.
+    """
+
+    def __init__(self, body: Sequence[Statement], turns: int, accumulator: DType) -> None:
+        self.body, self.turns, self.accumulator = body, turns, accumulator
+        self.writers = self._writers()
+        self.sums = self._sums()
+        self.sources: dict[tuple[Statement, int], Source | None] = {}
+        """Of each statement's reads; None: what was there before the repetition."""
+        for position, statement in enumerate(body):
+            for number in range(2 if statement in self.sums else len(statement.reads)):
+                self.sources[statement, number] = self._source(position, statement, number)
+        self._check_writes()
+        self.continued = self._continued()
+
+    def _writers(self) -> dict[tuple[Statement, int], list[int]]:
+        """Of each statement's reads, and of what it writes (-1), the positions of statements that may write bytes of it in any turns."""
+        registers: dict[Register, list[int]] = {register: [] for register in REGISTERS}
+        spans: dict[tuple[Statement, int], tuple[int, int, int]] = {}
+        writers: dict[tuple[Statement, int], list[int]] = {}
+        positions: list[int] = []
+        for position, statement in enumerate(self.body):
+            for number, place in enumerate((statement.dst, *statement.reads), -1):
+                if isinstance(place, Register):
+                    writers[statement, number] = registers[place]
+                else:
+                    writers[statement, number] = []
+                    spans[statement, number] = place.space, *place.span(self.turns)
+            if isinstance(statement.dst, Register):
+                registers[statement.dst].append(position)
+            else:
+                positions.append(position)
+        if not positions:
+            return writers
+        names = list(spans)
+        space, low, high = np.array(list(spans.values())).T
+        own = [number < 0 for _, number in names]
+        meet = (space[own, None] == space) & (low[own, None] < high) & (low < high[own, None])
+        for name, writer in zip(*np.nonzero(meet.T), strict=True):
+            writers[names[name]].append(positions[writer])
+        return writers
+
+    def _sums(self) -> set[Statement]:
+        """The products whose sums nothing touches but products that add to them."""
+        found = {statement for statement in self.body if self._adds(statement) and self._stays_apart(statement.dst)}
+        while found:
+            touched = {
+                self.body[writer]
+                for (statement, number), writers in self.writers.items()
+                if statement not in found or number in (0, 1)
+                for writer in writers
+            }
+            if not found & touched:
+                break
+            found -= touched
+        return found
+
+    def _adds(self, statement: Statement) -> bool:
+        """Whether it adds a product to sums in the accumulator's type."""
+        if not isinstance(statement, Product) or len(statement.reads) < 3:
+            return False
+        return isinstance(statement.dst, Register) or statement.dst.dtype is self.accumulator
+
+    def _stays_apart(self, dst: Place) -> bool:
+        return isinstance(dst, Register) or (dst.period == 1 and self._walks_apart(dst))
+
+    def _walks_apart(self, dst: Access) -> bool:
+        """Whether it stays where it is, or goes through memory without meeting itself."""
+        return not dst.shift or injective([*dst.dims, (self.turns, dst.shift)], dst.dtype.size)
+
+    def _source(self, position: int, statement: Statement, number: int) -> Source | None:
+        """Who wrote what the statement at this position reads, last."""
+        read, best = statement.reads[number], None
+        if isinstance(read, Register):
+            writers = self.writers[statement, number]
+            before = bisect_left(writers, position)
+            return (self.body[writers[before - 1]], 0 if before else 1) if writers else None
+        for other in self.writers[statement, number]:
+            distance = turns_between(self.body[other].dst, read, other < position, self.turns)
+            if distance is not None and (best is None or (distance, -other) < best):
+                best = (distance, -other)
+        if best is None:
+            return None
+        writer, distance = self.body[-best[1]], best[0]
+        if isinstance(writer.dst, Access) and covered(writer.dst, read, distance) is None:
+            raise Unclear
+        return writer, distance
+
+    def _check_writes(self) -> None:
+        """That what walks through memory does not meet itself, nor others but in the same turn."""
+        for statement in self.body:
+            dst = statement.dst
+            if statement in self.sums or isinstance(dst, Register):
+                continue
+            others = [self.body[writer] for writer in self.writers[statement, -1] if self.body[writer] is not statement]
+            if not dst.shift and all(isinstance(other.dst, Access) and not other.dst.shift for other in others):
+                continue
+            if dst.period > 1 or not self._walks_apart(dst):
+                raise Unclear
+            if any(not isinstance(other.dst, Access) or turns_ahead(dst, other.dst, self.turns) for other in others):
+                raise Unclear
+
+    def _continued(self) -> set[Statement]:
+        """The products that nobody reads but another one that adds to them in the same turn, in the same place."""
+        readers = Counter(source[0] for source in self.sources.values() if source)
+        found: set[Statement] = set()
+        for statement in self.body:
+            source = self.sources.get((statement, 2)) if self._adds(statement) else None
+            if source and source[1] == 0 and isinstance(source[0], Product) and readers[source[0]] == 1 and source[0].dst == statement.dst:
+                found.add(source[0])
+        return found
