@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from emulator.code import Code, clipped
@@ -10,33 +9,13 @@ from emulator.costs import words_of
 from emulator.counters import READ, WRITE, Slice
 from emulator.journal import Work
 from emulator.nest import Beat, Nest
+from emulator.plan import Plan
 from emulator.script import Step
-from emulator.sums import RecentSums, Rows, Shift, shift_at
+from emulator.sums import RecentSums, Shift, shift_at
 from emulator.units import Shared, Unit
 from isa.instructions import Queue
 from isa.sequencer import turns
 from isa.stream import Dim, Stream
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A nest at certain turns, flags and extents: what it counts, and the lanes that it leaves on the ports."""
-
-    turns: tuple[int, ...]
-    swap: bool
-    take: bool
-    zeros: tuple[bool, ...]
-    works: tuple[Work, ...]
-    """One for each beat of the body; a `take` that is not the nest's only beat is left out."""
-    tail: Work | None
-    """A `take` at the end of others."""
-    lanes: tuple[int, int]
-    rows: Rows
-
-    @property
-    def total(self) -> int:
-        """Beats."""
-        return len(self.zeros) * math.prod(self.turns)
 
 
 class ArrayUnit(Unit):

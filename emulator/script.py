@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from emulator.plan import Plan
 from isa.instructions import Queue
-
-if TYPE_CHECKING:
-    from emulator.array_unit import Plan
 
 
 class Step(NamedTuple):
@@ -16,7 +14,7 @@ class Step(NamedTuple):
     queue: Queue
     instruction: int
     counters: tuple[int, ...]
-    plan: "Plan | None" = None
+    plan: Plan | None = None
 
 
 class Advance(NamedTuple):
