@@ -128,10 +128,7 @@ class _Blocks:
                         fits.append((axis != CHANNELS, not roomy, blocks if roomy else -blocks, slots, axis, size))
             if fits:
                 return min(fits)[3:]
-        place = f'layer "{self.work.layer}"'
-        raise ScratchpadError(
-            place, f"no part of its {self.name} fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one"
-        )
+        raise self.builder.does_not_fit(self.work.layer, f"what its {self.name} works on")
 
     def part(self, shape: Sequence[int], axes: Axes, axis: int, size: int) -> tuple[int, ...]:
         dimension = axes[axis]

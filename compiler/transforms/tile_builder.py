@@ -257,12 +257,21 @@ class TileBuilder:
         choices = [(divisor_below(extent, limit), axis) for axis, (extent, limit) in enumerate(zip(shape, most, strict=True))]
         size, axis = max(choices, key=lambda choice: choice[0] / shape[choice[1]])
         if size == 0:
-            raise ScratchpadError(f'layer "{layer}"', f"no part of a tensor fits the scratchpad of machine {self.machine.name}")
+            raise self.does_not_fit(layer, "a tensor")
         outside, inside = tile.WindowOp(source, axis, size), tile.WindowOp(target, axis, size)
         part = tile.memref_of(outside.result)
         panel = self.buffer(f"{layer}.copy.panel", part.get_shape(), part.element_type, self.slots)
         copies = [tile.CopyOp(outside.result, panel, layer, product), tile.CopyOp(panel, inside.result, layer, product)]
         self.add(tile.BlocksOp(shape[axis] // size, self.slots, layer, product, [outside, inside, *copies]))
+
+    def does_not_fit(self, layer: str, what: str = "it") -> ScratchpadError:
+        """The error for a layer of which, or of something of which, no part fits the scratchpad."""
+        machine = self.machine
+        return ScratchpadError(
+            f'layer "{layer}"',
+            f"no part of {what} fits the scratchpad of machine {machine.name} ({machine.scratchpad.bytes:,} bytes); "
+            "give the machine a larger one or lower --batch",
+        )
 
     # -- operations that move nothing -----------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from compiler.schedule.axes import blocked, parse_axes, shared
 from compiler.schedule.blocks import Extents, Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.schedule.plans import Loops, cheapest
-from compiler.transforms.allocate_memory import ScratchpadError
 from compiler.transforms.tile_builder import TileBuilder
 
 FAIR = 2
@@ -144,10 +143,7 @@ class Nest:
         best, elsewhere = cheapest(nest, loops, self.builder.machine, self.builder.panel_budget, room)
         # Beside large tensors in the scratchpad panels may fit, but so small ones that these had better be in DRAM too.
         if best is None or elsewhere is None or best.cycles > FAIR * elsewhere.cycles:
-            raise ScratchpadError(
-                f'layer "{self.layer}"',
-                f"no part of it fits the scratchpad of machine {self.builder.machine.name}; give the machine a larger one",
-            )
+            raise self.builder.does_not_fit(self.layer)
         return best.plan
 
     def walked(self) -> list[str]:
