@@ -25,6 +25,8 @@ _LARGE = 1 << 15
 """So does what writes more words a turn: it takes longer than the way to it, and its words stay in the processor's caches."""
 _LONG = 400
 """Longer bodies, their inner repetitions unrolled, are executed turn by turn, and the inner repetitions at once."""
+_WIDE = 16
+"""So are those with more than so many steps to each turn: finding out who reads what takes longer the more statements there are."""
 _ROOM = 1 << 24
 """Words that are written at once, at most."""
 
@@ -60,7 +62,7 @@ class Values:
         the same when they are executed at once.
         """
         done, turns = 0, repeat.times - 1
-        if turns < _FEW or length(repeat.steps) > _LONG:
+        if turns < _FEW or length(repeat.steps) > min(_LONG, _WIDE * turns):
             return 0
         flat = unrolled(repeat.steps)
         try:

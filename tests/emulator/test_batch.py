@@ -73,6 +73,19 @@ def test_most_of_a_product_is_executed_at_once(kind: str, order: tuple[str, str]
     np.testing.assert_allclose(values.view(np.float32), expected.view(np.float32), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "order"), [("fwd", ("k", "n")), ("dx", ("n", "k")), ("dx", ("k", "n")), ("dw", ("n", "k")), ("dx+dw", ("n", "k"))]
+)
+def test_loops_around_loops_are_executed_at_once(kind: str, order: tuple[str, str]) -> None:
+    """Not the innermost ones alone; with ``dx`` and k outermost, 41 tiles are then added to the same sums in each turn."""
+    product = Product(kind, batch=9, k=160, n=163, order=order, ring=True)
+    program = layer_programs.build(Plan(4, 4, "i8", (product,), storage=DType.i8, bytes_per_cycle=64.0))
+    inputs = draw_inputs(program, 0)
+    (values, few), (expected, steps) = (run(program, inputs, skip) for skip in (True, False))
+    assert few < 0.05 * steps
+    np.testing.assert_array_equal(values, expected)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "upd"])
 def test_as_many_turns_at_once_as_there_is_room_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     product = Product(kind, batch=9, k=160, n=163, ring=True)
