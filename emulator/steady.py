@@ -139,7 +139,9 @@ class SteadyState:
                 if delay:
                     return []
                 continue
-            if delay != interval or state.finish[queue] - before.finish[queue] != interval:
+            # When the queue's work is done matters only as long as that is later than the queue itself.
+            done = max(state.time[queue], state.finish[queue]) - max(before.time[queue], before.finish[queue])
+            if delay != interval or done != interval:
                 return []
             level = next(level for level in range(len(new)) if old[level] != new[level])
             if old[level + 1 :] != new[level + 1 :]:
