@@ -62,7 +62,7 @@ def test_auto_is_never_slower() -> None:
         for point in points:
             cycles = {row["schedule"]: row["cycles"] for row in select(rows, **point) if "error" not in row}
             assert cycles["auto"] <= min(cycles.values()), point
-            sequential = [cycles[name] for name in ("sequential", "ws", "os", "is")]
+            sequential = [cycles[name] for name in ("sequential", "ws", "os", "is") if name in cycles]
             assert cycles["best-sequential"] <= min(sequential), point
 
 

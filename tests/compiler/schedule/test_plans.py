@@ -86,7 +86,7 @@ def test_single_buffers_where_two_do_not_fit() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.sampled_from([1, 2, 6, 8]), st.sampled_from([3, 4]), st.sampled_from([4, 5, 8]), st.integers(64, 4096))
 def test_no_plan_that_fits_is_cheaper(b: int, k: int, n: int, room: int) -> None:
-    """Unless single buffers were not looked at, because with two it is hardly slower than moving everything once."""
+    """Unless single buffers were not looked at, because with two it is hardly slower than with all of every tensor."""
     nest = replace(FC, sizes=Extents(b=b, k=k, n=n), tiles=Extents(k=2, n=2))
     machine = Machine(array=Array(2, 2), dram=Dram(bytes_per_cycle=4))
     costs = {slots: [estimate(nest, LOOPS, plan, machine) for plan in plans(nest, "b", slots)] for slots in (2, 1)}
@@ -94,9 +94,9 @@ def test_no_plan_that_fits_is_cheaper(b: int, k: int, n: int, room: int) -> None
     inside, _ = cheapest(nest, LOOPS, machine, room, room)
     assert (inside is None) == (not fits[1])
     if inside is not None:
-        floor = min(cost.cycles for cost in costs[2])
+        whole = estimate(nest, LOOPS, Plan(slots=2), machine).cycles
         assert all(inside.cycles <= cost.cycles for cost in fits[2])
-        assert all(inside.cycles <= cost.cycles or inside.cycles < 1.2 * floor for cost in fits[1])
+        assert all(inside.cycles <= cost.cycles or inside.cycles < 1.1 * whole for cost in fits[1])
 
 
 def test_every_split_is_there_once() -> None:
