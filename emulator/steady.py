@@ -205,7 +205,7 @@ class SteadyState:
             unit.counters[advance.level] += times * advance.turns
             unit.time += cycles
             unit.finish += cycles
-            if isinstance(unit, ArrayUnit):
+            if isinstance(unit, ArrayUnit) and advance.body.sums:  # else those on their way come back when they always would have
                 unit.sums.shift(times * sums_shift, cycles)
         moved = {advance.unit.queue for advance in advances}
         for semaphore, waiter in self.waiter.items():

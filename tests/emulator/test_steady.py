@@ -15,7 +15,7 @@ from emulator.memory import Memory
 from emulator.report import report
 from isa.dtypes import DType
 from isa.errors import UserError
-from isa.instructions import Queue, When, make
+from isa.instructions import HELD, Instruction, Queue, When, make
 from isa.machine import Array, Dram, Machine
 from isa.program import Program, Provenance
 from isa.stream import Dim, Space, Stream
@@ -112,3 +112,25 @@ def test_sums_under_way_from_before_the_loop() -> None:
     program = Program("sums", machine, {Queue.array: code}, provenance=[Provenance("c", "fwd", 0)])
     assert skipped(program) > 30
     assert run(program, skip=True)[0]["queues"]["array"]["stalls"] == {"partial sums": 2}
+
+
+def test_sums_under_way_while_a_loop_without_any_turns() -> None:
+    """They come back when they would have: cycle 12, which is when the second `dx` wants them."""
+
+    def row(base: int) -> Stream:
+        return Stream(Space.spad, DType.f32, base, (Dim(1, 4),))
+
+    def dx(zero: When) -> Instruction:
+        return make("dx", v=row(0), acc=row(20), zero=zero, swap=When())
+
+    code = [
+        dx(When("first")),
+        make("loop", name="i", count=11),
+        make("dw", h=row(0), v=HELD, swap=When(), take=When()),  # held from before: the loop is no nest
+        make("end"),
+        dx(When()),
+    ]
+    program = Program("sums", Machine(array=Array(rows=1, cols=12)), {Queue.array: code}, provenance=[Provenance("c", "dx", 0)])
+    assert skipped(program) > 3
+    assert run(program, skip=True)[0]["queues"]["array"]["stalls"] == {}
+    assert Emulator(program, "stepped").run({}).report.to_dict() == run(program, skip=True)[0]
