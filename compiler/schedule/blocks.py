@@ -14,6 +14,7 @@ from isa.machine import Machine
 
 WORD = 4
 TILES_AHEAD = 4
+"""The most tiles in a ring of them."""
 PANELS = 8
 """Rings of panels that should fit together, so that as many passes can be one."""
 
@@ -126,11 +127,30 @@ def _beyond(tensor: Streamed, axis: str, sizes: Mapping[str, int]) -> int:
     return 1 + sum(factor * (sizes[other] - 1) for other, factor in terms.items() if other not in (axis, "g")) - terms[axis]
 
 
-def ring_slots(
-    tensor: Streamed, order: Sequence[str], outside: str, sizes: Mapping[str, int], turns: Mapping[str, int], most: int
-) -> int:
-    """Panels of a tensor that are in the scratchpad at a time: one where there is only one, or the next may hold words of the last."""
-    return 1 if not outside or must_accumulate(tensor, order, outside, sizes, turns) else most
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """The panels of one tensor under a plan."""
+
+    outside: str
+    """The axes whose loops choose one."""
+    shape: tuple[int, ...]
+    slots: int
+    """So many are in the scratchpad at a time: one where there is only one, or the next may hold words of the last."""
+    accumulates: bool
+    """Whether they are sums that go out unfinished, and come in again."""
+    zeros: bool
+    """Whether the tensor has to be 0 in DRAM before."""
+
+
+def panels_of(
+    tensor: Streamed, plan: Plan, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int], tiles: Mapping[str, int]
+) -> Panels:
+    """``sizes`` and ``turns`` are those of all axes, with the ones in blocks split; ``tiles``: of the axes on the lanes."""
+    axes = blocked(tensor.axes, plan.blocks)
+    outside = plan.outside(axes, turns)
+    accumulates = must_accumulate(tensor, order, outside, sizes, turns)
+    slots = 1 if not outside or accumulates else plan.slots
+    return Panels(outside, panel_shape(axes, outside, sizes, tiles), slots, accumulates, accumulates or has_gaps(tensor, outside, sizes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +195,12 @@ class Nest:
 
     def flow(self, plan: Plan, tensor: Streamed, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int]) -> Flow:
         """What the plan does with a tensor; ``sizes`` and ``turns``: of all axes, those in blocks split."""
-        axes = blocked(tensor.axes, plan.blocks)
-        outside = plan.outside(axes, turns)
-        panel = prod(panel_shape(axes, outside, sizes, self.tiles))
-        slots = ring_slots(tensor, order, outside, sizes, turns, plan.slots)
-        tiled = {axis: sizes[axis] for axis in self.tiles if axis in outside}
-        moved = prod(panel_shape(axes, outside, sizes, tiled)) if tiled else panel
-        moved *= prod(turns[axis] for axis in enclosing(order, outside) if axis not in tiled)
-        accumulates = must_accumulate(tensor, order, outside, sizes, turns)
-        zeros = prod(panel_shape(axes, "", sizes, {})) if accumulates or has_gaps(tensor, outside, sizes) else 0
-        return Flow(WORD * panel, slots, WORD * moved, accumulates, WORD * zeros)
+        axes, panels = blocked(tensor.axes, plan.blocks), panels_of(tensor, plan, order, sizes, turns, self.tiles)
+        tiled = {axis: sizes[axis] for axis in self.tiles if axis in panels.outside}
+        moved = prod(panel_shape(axes, panels.outside, sizes, tiled) if tiled else panels.shape)
+        moved *= prod(turns[axis] for axis in enclosing(order, panels.outside) if axis not in tiled)
+        zeros = prod(panel_shape(axes, "", sizes, {})) if panels.zeros else 0
+        return Flow(WORD * prod(panels.shape), panels.slots, WORD * moved, panels.accumulates, WORD * zeros)
 
     def tile_traffic(self, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int]) -> int:
         """DRAM bytes of what is held in the array: the stationary operand's tiles and the accumulators'."""

@@ -213,17 +213,13 @@ class Nest:
 
     def panel(self, home: SSAValue, op: train.ProductOp, tensor: Streamed) -> SSAValue:
         """Panels of a tensor in DRAM."""
-        axes = self.axes(op, tensor.name)
         turns = blocks.turns_of(self.sizes, self.tile)
-        outside = self.plan.outside(axes, turns)
-        accumulates = blocks.must_accumulate(tensor, self.order(), outside, self.sizes, turns)
-        shape = blocks.panel_shape(axes, outside, self.sizes, self.tile)
-        ring = blocks.ring_slots(tensor, self.order(), outside, self.sizes, turns, self.plan.slots)
-        panel = self.builder.buffer(f"{self.layer}.{tensor.name}.panels", shape, f32, ring)
-        if accumulates or blocks.has_gaps(tensor, outside, self.sizes):
+        panels = blocks.panels_of(tensor, self.plan, self.order(), self.sizes, turns, self.tile)
+        panel = self.builder.buffer(f"{self.layer}.{tensor.name}.panels", panels.shape, f32, panels.slots)
+        if panels.zeros:
             self.builder.fill_dram(home, self.layer, self.product)
-        way = "inout" if accumulates else "zeroed" if tensor.overlaps else "out" if tensor.result else "in"
-        self.stages.append(tile.StageOp(home, axes, tensor.name, panel, way, outside))
+        way = "inout" if panels.accumulates else "zeroed" if tensor.overlaps else "out" if tensor.result else "in"
+        self.stages.append(tile.StageOp(home, self.axes(op, tensor.name), tensor.name, panel, way, panels.outside))
         return panel
 
     def resident(self) -> tile.ResidentOp | None:

@@ -12,14 +12,14 @@ from compiler.schedule.blocks import (
     Extents,
     Flow,
     Nest,
+    Panels,
     Plan,
     Streamed,
     divisor_below,
     divisors,
     enclosing,
-    must_accumulate,
     panel_shape,
-    ring_slots,
+    panels_of,
     turns_of,
 )
 from compiler.schedule.plans import plans
@@ -145,11 +145,10 @@ def test_panels_hold_what_their_turns_touch(case: Case) -> None:
         shape = panel_shape(axes, outside, sizes, nest.tiles)
         assert shape == tuple(map(max, zip(*panels, strict=True)))
         accumulates = case.accumulates(tensor)
-        assert must_accumulate(tensor, case.order, outside, sizes, turns) == accumulates
         slots = 1 if accumulates or len(panels) == 1 else plan.slots
-        assert ring_slots(tensor, case.order, outside, sizes, turns, plan.slots) == slots
         # Sums that come back start as zeros in DRAM, and words that are in no panel are zeros too.
         zeros = 4 * volume(case.panel(tensor, list(case.turns()))) if accumulates or case.leaves_words(tensor) else 0
+        assert panels_of(tensor, plan, case.order, sizes, turns, nest.tiles) == Panels(outside, shape, slots, accumulates, zeros > 0)
         flow = Flow(4 * volume(shape), slots, 4 * sum(map(volume, panels)), accumulates, zeros)
         assert nest.flow(plan, tensor, case.order, sizes, turns) == flow
         assert flow.taken == slots * 4 * volume(shape)
