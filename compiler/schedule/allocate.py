@@ -102,6 +102,12 @@ def allocate_roomy(lifetimes: Sequence[Lifetime], capacity: int) -> tuple[list[i
     return None
 
 
+def is_room(lifetimes: Sequence[Lifetime], capacity: int) -> bool:
+    """Whether :func:`allocate_roomy` finds a place for all; what takes the least memory is tried first."""
+    plain = any(allocate(lifetimes, order)[1] <= capacity for order in (largest_first, longest_first))
+    return plain or allocate_roomy(lifetimes, capacity) is not None
+
+
 def rested(lifetimes: Sequence[Lifetime], room: int) -> list[Lifetime]:
     """Lifetimes made longer by up to ``REST`` operations, where at these no more than ``room`` bytes are in use or at rest."""
     live = live_bytes(lifetimes)

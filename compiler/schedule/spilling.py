@@ -7,10 +7,8 @@ from itertools import count, pairwise
 
 import numpy as np
 
-from compiler.schedule.allocate import Lifetime, align, allocate_roomy
+from compiler.schedule.allocate import SHARES, Lifetime, align, is_room
 
-SHARES = (1.0, 15 / 16, 7 / 8, 3 / 4, 5 / 8, 1 / 2)
-"""Shares of the scratchpad that live tensors may take: with gaps between them not all of it can be used."""
 SMALL = 1024
 """A buffer of less than this part of the scratchpad makes little room for the time that two transfers take."""
 
@@ -37,11 +35,11 @@ def spill(tenants: Sequence[Tenant], capacity: int) -> bool:
 
     Where too much is live, what is needed again last makes room (Belady's rule, by operations); what is small only if nothing else does.
     """
-    for share in SHARES:
+    for share in (*SHARES, 1 / 2):
         for tenant in tenants:
             tenant.gaps.clear()
         fits = _fits(tenants, int(capacity * share), capacity)
-        if fits and allocate_roomy([part for tenant in tenants for part in tenant.lifetimes()], capacity):
+        if fits and is_room([part for tenant in tenants for part in tenant.lifetimes()], capacity):
             for tenant in tenants:
                 tenant.gaps.sort()
             return True
