@@ -166,36 +166,40 @@ class Dma(Unit):
         return Work(self.provenance, self.queue, cycles, (access,), dram=(nbytes, 0) if loads else (0, nbytes))
 
 
-class WeightChain(Unit):
+class _Chain(Unit):
+    """Either chain of tiles: it is busy for as many cycles as the array has rows, and done when the last column is."""
+
+    def _tile(self, direction: int, stream: Stream) -> Work:
+        """What the tile at the present counters counts."""
+        work = self.works.get(key := self._key())
+        if work is None:
+            access = (direction, stream, words_of(stream, self.counters))
+            work = self.works[key] = Work(self.provenance, self.queue, self.shared.machine.rows, (access,))
+        return work
+
+
+class WeightChain(_Chain):
     def start(self) -> int | None:
         free = self.shared.weights.put_at()
         return None if free is None else max(self.time, free)
 
     def _execute(self, instruction: Instruction) -> None:
-        shared, machine, src = self.shared, self.shared.machine, instruction["src"]
-        work = self.works.get(key := self._key())
-        if work is None:
-            access = (READ, src, words_of(src, self.counters))
-            work = self.works[key] = Work(self.provenance, self.queue, machine.rows, (access,))
+        shared, work = self.shared, self._tile(READ, instruction["src"])
         self._stall(shared.weight_chain, shared.weights.turn, work.provenance)
         shared.weights.put(self.time)
-        self._occupy(work, machine.cols - 1, "wload")
+        self._occupy(work, shared.machine.cols - 1, "wload")
 
 
-class GradientChain(Unit):
+class GradientChain(_Chain):
     def start(self) -> int | None:
         taken = self.shared.gradients.get_at()
         return None if taken is None else max(self.time, taken)
 
     def _execute(self, instruction: Instruction) -> None:
-        shared, machine, dst = self.shared, self.shared.machine, instruction["dst"]
-        work = self.works.get(key := self._key())
-        if work is None:
-            access = (WRITE, dst, words_of(dst, self.counters))
-            work = self.works[key] = Work(self.provenance, self.queue, machine.rows, (access,))
+        shared, work = self.shared, self._tile(WRITE, instruction["dst"])
         self._stall(shared.gradient_chain, shared.gradients.turn, work.provenance)
         shared.gradients.get(self.time)
-        self._occupy(work, machine.cols - 1, "drain")
+        self._occupy(work, shared.machine.cols - 1, "drain")
 
 
 class Vector(Unit):
