@@ -10,7 +10,7 @@ import numpy.typing as npt
 from emulator.backend import NUMPY, matmul_of
 from emulator.counters import Counters, Slice
 from emulator.fast import FastEngine
-from emulator.inputs import check_inputs
+from emulator.inputs import check_inputs, draw_inputs
 from emulator.memory import Memory
 from emulator.report import Report, report
 from emulator.stepped import SteppedEngine
@@ -46,11 +46,14 @@ class Emulator:
     def __init__(self, program: Program, engine: Runner = "fast", backend: str = NUMPY) -> None:
         self.program = program
         self._values = engine != "timing"
-        matmul = matmul_of(backend)
-        self._engine = SteppedEngine(program) if engine == "stepped" else FastEngine(program, self._values, matmul=matmul)
+        self._engine = SteppedEngine(program) if engine == "stepped" else FastEngine(program, self._values, matmul=matmul_of(backend))
         self._dram = Memory(Space.dram, program.dram_bytes if self._values else 0)
         for address, data in program.data if self._values else ():
             self._dram.bytes[address : address + len(data)] = np.frombuffer(data, np.uint8)
+
+    def drawn(self, seed: int) -> dict[str, Array]:
+        """Inputs as of :func:`draw_inputs`; none for an engine that takes none, since they may be gigabytes."""
+        return draw_inputs(self.program, seed) if self._values else {}
 
     def run(self, inputs: Mapping[str, Any], trace: bool = False) -> Result:
         """One run; params in DRAM keep the values that it leaves.

@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 
-from emulator import Emulator, Result, draw_inputs
+from emulator import Emulator, Result
 from emulator.backend import NUMPY
 from emulator.run import Runner
 from gradweave.cache import Cache
@@ -63,4 +63,5 @@ def run(
         compiled = program
     else:
         compiled = compile(program, seed=seed, **options)
-    return Emulator(compiled, engine, backend).run(draw_inputs(compiled, seed) if inputs is None else inputs, trace=trace)
+    emulator = Emulator(compiled, engine, backend)
+    return emulator.run(emulator.drawn(seed) if inputs is None else inputs, trace=trace)

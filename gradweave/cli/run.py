@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import gradweave
-from emulator import Emulator, draw_inputs
+from emulator import Emulator
 from emulator.backend import NUMPY
 from emulator.run import Runner
 from emulator.trace import trace_events
@@ -65,9 +65,10 @@ def command(
         check_options(options)
         with doing(f"compiling {Path(target).name}"):
             program = gradweave.compile(target, seed=seed, **options)
-    values = draw_inputs(program, seed) if inputs is None else inputs_from(inputs, program)
+    emulator = Emulator(program, engine, backend)
+    values = emulator.drawn(seed) if inputs is None else inputs_from(inputs, program)
     with doing(f"running {program.name}"):
-        result = Emulator(program, engine, backend).run(values, trace=trace is not None)
+        result = emulator.run(values, trace=trace is not None)
     report = result.report.to_dict()
     if outputs is not None:
         write_npz(outputs, result.outputs)
