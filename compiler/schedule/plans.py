@@ -14,7 +14,7 @@ MOST_SIZES = 3
 """Sizes tried of blocks of several tiles, for one axis."""
 
 NEAR = 1.1
-"""How many times the cycles of moving everything once are near to them."""
+"""How many times the cycles with all of every tensor there are near to them."""
 
 Split = tuple[dict[str, int], tuple[str, ...]]
 """Blocks of some axes, and the loops that choose panels by them."""
@@ -81,7 +81,7 @@ def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine) -> Estimate
 def cheapest(nest: Nest, loops: Loops, machine: Machine, most: int, room: int) -> tuple[Estimate | None, Estimate | None]:
     """The best plan whose panels take at most ``room`` bytes, and the best that takes at most ``most``.
 
-    Single buffers are looked at where with two of them nothing comes near to what the nest takes if everything is moved once.
+    Single buffers are looked at where with two of them nothing comes near to what the nest takes with all of every tensor there.
     """
     floor = estimate(nest, loops, Plan(slots=loops.slots), machine).cycles
     inside: Estimate | None = None
