@@ -193,13 +193,14 @@ class Batch:
                 registers[dst.name] = self._written(statement, self.turns - 1, self.turns)
         writes = [*walking, *chain.from_iterable(staying)]
         kept = [self._kept(words) for *_, words in writes]
+        tiles = {name: self._kept(words) for name, words in registers.items()}
         for statement, parts in totals:
             for first, part in parts:
                 self._add(statement.dst, first, part)
         for (place, first, turns, _), words in zip(writes, kept, strict=True):
             place.view(self.memories[place.space], first, turns)[...] = words
-        for name, tiles in registers.items():
-            self.array.put(name, tiles[0])
+        for name, (tile,) in tiles.items():
+            self.array.put(name, tile)
 
     def _kept(self, words: Array) -> Array:
         """Words that no write changes."""

@@ -28,8 +28,8 @@ class Product:
     n: int
     order: tuple[str, str] = ("n", "k")
     batch_tile: int | None = None
-    ring: bool = False
-    """Weights come tile by tile through a ring of two buffers, gradients leave through one."""
+    ring: int = 0
+    """Weights come tile by tile through a ring of so many buffers, gradients leave through one; 0: they lie in the scratchpad, whole."""
     hold: bool = True
     keep_loops: bool = True
     """Keep loops of one turn."""
@@ -243,17 +243,17 @@ def _tile(p: Product, plan: Plan, loops: _Loops, base: int, dtype: DType, space:
     return Stream(space, dtype, base, dims, strides, operand=operand)
 
 
-def _ring(b: _Builder, loops: _Loops, whole: Stream, dtype: DType) -> Stream:
-    """The stream of the same tiles through a ring of two tile buffers."""
+def _ring(b: _Builder, slots: int, loops: _Loops, whole: Stream, dtype: DType) -> Stream:
+    """The stream of the same tiles through a ring of tile buffers."""
     plan = b.plan
     words = plan.rows * plan.cols
-    base = b.place(Space.spad, 2 * words, dtype)
+    base = b.place(Space.spad, slots * words, dtype)
     counts = list(loops.counts.values())
     steps = [math.prod(counts[level + 1 :]) for level in range(len(counts))]
     dims = tuple(
         Dim(dim.count, dtype.size * plan.cols if axis == 0 else dtype.size, dim.limit, dim.level) for axis, dim in enumerate(whole.dims)
     )
-    return Stream(Space.spad, dtype, base, dims, (), Ring(2, words * dtype.size, 0, tuple(steps)), whole.operand)
+    return Stream(Space.spad, dtype, base, dims, (), Ring(slots, words * dtype.size, 0, tuple(steps)), whole.operand)
 
 
 def _weights(b: _Builder, number: int, p: Product, loops: _Loops, load: Any) -> None:
@@ -266,8 +266,8 @@ def _weights(b: _Builder, number: int, p: Product, loops: _Loops, load: Any) -> 
         return
     dram = b.symbol(f"w{number}", (p.k, p.n), storage, "input")
     far = _tile(p, plan, loops, dram, storage, Space.dram, p.n, Operand.W)
-    near = _ring(b, loops, far, storage)
-    full, empty = b.semaphore(), b.semaphore(2)
+    near = _ring(b, p.ring, loops, far, storage)
+    full, empty = b.semaphore(), b.semaphore(p.ring)
     b.queues[Queue.dma_in] += [*loops.open(), make("wait", sem=empty)]
     b.emit(Queue.dma_in, "ld", dst=near, src=far)
     b.queues[Queue.dma_in] += [make("signal", sem=full)] + [make("end")] * len(loops.counts)
@@ -288,8 +288,8 @@ def _gradient(b: _Builder, number: int, p: Product, loops: _Loops, dtype: DType)
         b.copy("st", dram, base, p.k * p.n, dtype, Operand.dW)
         return
     far = _tile(p, plan, loops, dram, dtype, Space.dram, p.n, Operand.dW)
-    near = _ring(b, loops, far, dtype)
-    full, empty = b.semaphore(), b.semaphore(2)
+    near = _ring(b, p.ring, loops, far, dtype)
+    full, empty = b.semaphore(), b.semaphore(p.ring)
     b.queues[Queue.gchain] += [*loops.open(), make("wait", sem=empty)]
     b.emit(Queue.gchain, "drain", dst=near)
     b.queues[Queue.gchain] += [make("signal", sem=full)] + [make("end")] * len(loops.counts)

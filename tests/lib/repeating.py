@@ -80,7 +80,7 @@ def long_plans(draw: st.DrawFn, operand: str = "f32") -> Plan:
         Product(
             kind=draw(st.sampled_from(kinds)), batch=draw(st.integers(1, 20)), k=draw(sizes), n=draw(sizes),
             order=draw(st.sampled_from([("n", "k"), ("k", "n")])), batch_tile=draw(st.none() | st.integers(1, 3)),
-            ring=draw(st.booleans()), hold=draw(st.booleans()), keep_loops=draw(st.booleans()),
+            ring=draw(st.sampled_from([0, 2, 3, 4, 6])), hold=draw(st.booleans()), keep_loops=draw(st.booleans()),
         )
         for _ in range(draw(st.integers(1, 2)))
     ]  # fmt: skip
