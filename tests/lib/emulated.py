@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 from random_networks import Options
+from visited import watch
 
 from compiler.driver import lower, training_step
 from emulator import Emulator
@@ -16,11 +17,16 @@ from isa.machine import Array, Machine
 from isa.program import Program
 
 
-def compiled(model: onnx.ModelProto, options: Options, machine: Machine | None = None) -> Program:
-    """The program of a network, checked, and gone through its binary and its assembly; the machine is that of the options by default."""
+def compiled(model: onnx.ModelProto, options: Options, machine: Machine | None = None, watched: bool = False) -> Program:
+    """The program of a network, checked, and gone through its binary and its assembly; the machine is that of the options by default.
+
+    ``watched``: with what goes into kinked operators among its outputs.
+    """
     sgd = options.optimizer
     optimizer = None if sgd is None else "sgd:" + ",".join(f"{name}={value}" for name, value in sgd.items())
     step = training_step(model, loss=options.loss, optimizer=optimizer, input_grads=options.input_grads)
+    if watched:
+        watch(step, model)
     machine = machine or Machine(name="random", array=Array(rows=options.rows, cols=options.cols))
     program = lower(
         step, machine, schedule=options.schedule, double_buffer=options.double_buffer, fused_update=options.fused_update
@@ -44,9 +50,9 @@ def conserved(program: Program, report: Report) -> None:
     assert figures["dram_write_bytes"] == units.get("dma_out", {}).get("read_bytes", 0), "what is stored is read"
 
 
-def execute(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
+def execute(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], options: Options, watched: bool = False) -> dict[str, np.ndarray]:
     """One training step on the fast engine."""
-    program = compiled(model, options)
+    program = compiled(model, options, watched=watched)
     result = Emulator(program, "fast").run(inputs)
     conserved(program, result.report)
     return result.outputs

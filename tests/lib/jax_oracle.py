@@ -33,11 +33,13 @@ class Expected:
     ``sensitivity``: per value, the largest change, relative to the value's largest entry, when every node's result is disturbed
     by DISTURBANCE; infinite for what is zero only by cancellation, not measured for large networks.
     ``kink``: the smallest distance of an entry from a kink (of Relu, Clip, …) it does not lie on exactly, relative to its tensor.
+    ``stray``: how far a visited value lies at most from what is computed of those before it, relative to its largest entry.
     """
 
     values: dict[str, np.ndarray]
     sensitivity: dict[str, float]
     kink: float
+    stray: float
 
 
 OPERATORS = jax_operators.OPERATORS | jax_windows.OPERATORS
@@ -62,7 +64,7 @@ def run_graph(model: onnx.ModelProto, leaves: Mapping[str, Any], trace: Trace) -
             results = OPERATORS[node.op_type](trace, at, *operands)
         for name, result in zip(node.output, results if isinstance(results, tuple) else (results,), strict=False):
             exact = node.op_type in EXACT or _is_known_integer(result)
-            values[name] = result if exact else trace.disturb(name, result)
+            values[name] = trace.visit(name, result if exact else trace.disturb(name, result))
     return values
 
 
@@ -122,6 +124,7 @@ def oracle(
     input_grads: Sequence[str] = (),
     state: Arrays | None = None,
     large: bool = False,
+    visited: Arrays | None = None,
 ) -> Expected:
     """One training step: outputs, ``loss``, ``grad/<name>``, and with an optimizer ``param/<name>``.
 
@@ -129,6 +132,8 @@ def oracle(
     ``optimizer`` has ``lr``, ``momentum`` and ``weight_decay``.
     ``state`` holds weights that are not the model's any more, and velocities, which else are zero, as ``velocity/<name>``.
     ``large`` networks are compiled for speed and executed only once: their sensitivity is not measured.
+    ``visited`` holds values of the graph as an execution in float32 had them: all that follows, and all gradients, are those at these
+    values.  So both decide alike on which side of a kink an entry lies; among millions of entries some always lie nearer than roundings.
     """
     graph = model.graph
     state = state or {}
@@ -140,23 +145,23 @@ def oracle(
 
     def step(noise: Any, free: dict[str, Any]) -> Any:
         def forward(free: dict[str, Any]) -> Any:
-            trace = Trace(noise, opset_of(model))
+            trace = Trace(noise, opset_of(model), visited=visited or {})
             values = run_graph(model, {**fixed, **free}, trace)
             found = {name: values[name] for name in outputs}
             if loss is not None:
                 found["loss"] = _loss(loss, model, values, given["labels"])
-            return found, jnp.min(jnp.stack([jnp.inf, *trace.kinks]))
+            return found, (jnp.min(jnp.stack([jnp.inf, *trace.kinks])), jnp.max(jnp.stack([0.0, *trace.strays])))
 
-        found, pull, kink = jax.vjp(forward, free, has_aux=True)
+        found, pull, distances = jax.vjp(forward, free, has_aux=True)
         seeds = {name: given[f"grad/{name}"] if loss is None else jnp.zeros_like(found[name]) for name in outputs}
         if loss is not None:
             seeds["loss"] = jnp.ones(())
         (grads,) = pull(seeds)
-        return {**found, **{f"grad/{name}": g for name, g in grads.items()}}, kink
+        return {**found, **{f"grad/{name}": g for name, g in grads.items()}}, distances
 
     free = {name: {**weights, **given}[name] for name in (*names, *input_grads)}
     compiled = jax.jit(step).lower(0.0, free).compile(None if large else COMPILER)
-    results, kink = compiled(0.0, free)
+    results, (kink, stray) = compiled(0.0, free)
     disturbed = results if large else compiled(DISTURBANCE, free)[0]
     values = {name: np.asarray(value) for name, value in results.items()}
     sensitivity = {name: difference(np.asarray(disturbed[name]), value) for name, value in values.items()}
@@ -166,7 +171,7 @@ def oracle(
             values[f"param/{name}"], velocity = updated
             if optimizer["momentum"]:
                 values[f"param/velocity/{name}"] = velocity
-    return Expected(values, sensitivity, float(kink))
+    return Expected(values, sensitivity, float(kink), float(stray))
 
 
 def sgd(w: Any, g: Any, v: Any, lr: float, momentum: float, weight_decay: float) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """What executing an ONNX graph in JAX needs besides its operators: attributes, disturbances, and the distance from kinks."""
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,10 +22,22 @@ class Trace:
     noise: Any
     opset: int
     kinks: list[Any] = field(default_factory=list)
+    visited: Mapping[str, Any] = field(default_factory=dict)
+    """Values to go on with, by name."""
+    strays: list[Any] = field(default_factory=list)
+    """How far each of them lies from what was computed, relative to its largest entry."""
 
     def disturb(self, name: str, value: Any) -> Any:
         generator = np.random.default_rng(zlib.crc32(name.encode()))
         return value * (1 + self.noise * generator.uniform(-1, 1, value.shape))
+
+    def visit(self, name: str, value: Any) -> Any:
+        """The value, or the one to go on with in its place; the gradient is that of the computation."""
+        if name not in self.visited:
+            return value
+        visited = self.visited[name]
+        self.strays.append(jnp.max(jnp.abs(visited - value)) / jnp.max(jnp.abs(value)))
+        return value + jax.lax.stop_gradient(visited - value)
 
     def kink(self, x: Any, *at: float, of: Any = None) -> None:
         """``x`` has kinks at these places; distances are relative to the largest entry of ``of``, or else of ``x``."""

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from jax_oracle import constants, run_graph
-from jax_trace import Trace
 from onnx import numpy_helper
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
@@ -94,62 +92,3 @@ def drawn(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     del graph.node[:]
     graph.node.extend(kept)
     return model
-
-
-def settled(model: onnx.ModelProto, image: np.ndarray, seed: int) -> onnx.ModelProto:
-    """The drawn model with the statistics of every BatchNormalization about those of this image, as training would leave them.
-
-    (Exactly those would make gradients that are zero by cancellation.)  The offsets are four deviations, of either sign where a Relu
-    follows.  Else some of millions of entries lie so near the kink of a Relu that float32 decides otherwise than float64, and a single
-    one of them shows in the image's gradient.  Without BatchNormalization, the biases of convolutions are set so that their results are
-    as far aside.
-    """
-    if all(node.op_type != "BatchNormalization" for node in model.graph.node):
-        return _biased(model, image, seed)
-    generator, stored = np.random.default_rng(seed), {tensor.name: tensor for tensor in model.graph.initializer}
-    leaves = constants(model)
-    leaves |= {value.name: image.astype(np.float64) for value in model.graph.input if value.name not in leaves}
-    ends = [i for i, node in enumerate(model.graph.node) if node.op_type == "BatchNormalization"]
-    users = {name: node for node in reversed(model.graph.node) for name in node.input}
-    start = 0
-    for end in ends:
-        part = onnx.ModelProto()
-        part.opset_import.extend(model.opset_import)
-        part.graph.node.extend(model.graph.node[start:end])
-        leaves = {name: np.asarray(value) for name, value in run_graph(part, leaves, Trace(0.0, 9)).items()}
-        x, scale, offset, mean, variance = model.graph.node[end].input
-        over = (0, *range(2, leaves[x].ndim))
-        signs = generator.choice([-1.0, 1.0], leaves[scale].shape) if _leads_to_relu(users, model.graph.node[end].output[0]) else 1.0
-        aside = generator.uniform(-0.5, 0.5, leaves[scale].shape) * leaves[x].std(over)
-        new = {mean: leaves[x].mean(over) + aside, variance: leaves[x].var(over), offset: 4 * signs * leaves[scale]}
-        for name, value in new.items():
-            stored[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
-            leaves[name] = value
-        start = end
-    return model
-
-
-def _biased(model: onnx.ModelProto, image: np.ndarray, seed: int) -> onnx.ModelProto:
-    generator, stored = np.random.default_rng(seed), {tensor.name: tensor for tensor in model.graph.initializer}
-    leaves = constants(model)
-    leaves |= {value.name: image.astype(np.float64) for value in model.graph.input if value.name not in leaves}
-    users = {name: node for node in reversed(model.graph.node) for name in node.input}
-    for node in model.graph.node:
-        part = onnx.ModelProto()
-        part.opset_import.extend(model.opset_import)
-        part.graph.node.append(node)
-        bias = node.input[2] if node.op_type == "Conv" and len(node.input) > 2 and _leads_to_relu(users, node.output[0]) else None
-        if bias is not None:
-            leaves[bias] = np.zeros_like(np.asarray(leaves[bias]))
-            y = np.asarray(run_graph(part, leaves, Trace(0.0, 9))[node.output[0]])
-            signs = generator.choice([-1.0, 1.0], y.shape[1])
-            leaves[bias] = (4 * signs * y.std((0, 2, 3)) - y.mean((0, 2, 3))).astype(np.float32)
-            stored[bias].CopyFrom(numpy_helper.from_array(leaves[bias], bias))
-        leaves = {name: np.asarray(value) for name, value in run_graph(part, leaves, Trace(0.0, 9)).items()}
-    return model
-
-
-def _leads_to_relu(users: dict[str, onnx.NodeProto], name: str) -> bool:
-    """Whether a Relu comes next, after a scale and an offset perhaps."""
-    user = users[name]
-    return user.op_type == "Relu" or (user.op_type in ("Mul", "Add") and _leads_to_relu(users, user.output[0]))
