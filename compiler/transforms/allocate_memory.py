@@ -12,8 +12,12 @@ from xdsl.rewriter import Rewriter
 
 from compiler.dialects import tile
 from compiler.dialects.machine import to_machine
-from compiler.schedule.allocate import Lifetime, align, allocate_roomy, live_bytes
+from compiler.schedule.allocate import Lifetime, align, allocate, allocate_roomy, live_bytes
 from isa.errors import UserError
+
+
+DRAM_REST = 32
+"""Operations before DRAM is used again, so that nobody waits for it; on large networks that takes hardly more of it."""
 
 
 def nbytes(value: SSAValue) -> int:
@@ -59,11 +63,24 @@ class AllocateMemory(ModulePass):
 
 
 def _dram(program: tile.ProgramOp) -> None:
+    """What the user gives or gets has its own place; what the program keeps for itself shares the rest, each while it is needed."""
+    block = program.body.block
+    published = {storage(op.input) for op in block.ops if isinstance(op, tile.PublishOp)}
+    lifetimes: dict[tile.TensorOp, Lifetime] = {}
+    work = [op for op in block.ops if isinstance(op, tile.TileOp)]
+    for index, op in enumerate(work):
+        for memory in touched(op):
+            tensor = memory.owner
+            if isinstance(tensor, tile.TensorOp) and tensor.kind.data == "scratch" and memory not in published:
+                first = lifetimes[tensor].first if tensor in lifetimes else index
+                lifetimes[tensor] = Lifetime(nbytes(memory), first, index + DRAM_REST)
     address = 0
-    for op in program.body.block.ops:
-        if isinstance(op, tile.TensorOp):
+    for op in block.ops:
+        if isinstance(op, tile.TensorOp) and op not in lifetimes:
             op.address = IntegerAttr(address, i64)
             address += align(nbytes(op.result))
+    for tensor, offset in zip(lifetimes, allocate(list(lifetimes.values()))[0], strict=True):
+        tensor.address = IntegerAttr(address + offset, i64)
 
 
 def uses_of(program: tile.ProgramOp) -> tuple[list[tile.TileOp], dict[tile.BufferOp, list[int]]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from train_graphs import Graph, layer_graph, train_graphs
 from compiler.dialects import tile
 from compiler.interpret import interpret_train
 from compiler.interpret_tile import interpret_tile
+from compiler.transforms import allocate_memory
 from isa.errors import UserError
 from isa.instructions import Queue
+from isa.program import Program
+from isa.stream import Space
 
 RANDOM = {
     "deadline": None,
@@ -27,6 +31,12 @@ RANDOM = {
 }
 
 
+@pytest.fixture(autouse=True)
+def dram_is_used_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else these small programs are over before it is."""
+    monkeypatch.setattr(allocate_memory, "DRAM_REST", 0)
+
+
 def check_tiles(graph: Graph, setting: Setting) -> Mapping[str, np.ndarray]:
     """The tile level, interpreted, agrees with the train level; returns what is expected of the program."""
     expected = interpret_train(graph.module, graph.leaves)
@@ -36,11 +46,21 @@ def check_tiles(graph: Graph, setting: Setting) -> Mapping[str, np.ndarray]:
     return expected
 
 
-def check_program(graph: Graph, setting: Setting, *, stepped: bool = True) -> None:
+def check_program(graph: Graph, setting: Setting, *, stepped: bool = True) -> Program:
     """The program passes the checker, its values come near the train level, and the stepped engine agrees with the fast one."""
     expected = check_tiles(graph, setting)
-    for outputs in run(program(tiles(graph.module, setting), graph.leaves), graph.leaves, stepped=stepped):
+    made = program(tiles(graph.module, setting), graph.leaves)
+    for outputs in run(made, graph.leaves, stepped=stepped):
         assert mismatches(expected, outputs, 1e-5) == [], f"{setting}\n{graph.module}"
+    return made
+
+
+def shares_dram(made: Program) -> bool:
+    """Whether tensors that no user sees lie in the same place."""
+    published = {symbol.address for symbol in made.symbols if symbol.kind == "output"}
+    own = [s for s in made.symbols if s.space is Space.dram and s.kind == "scratch" and s.nbytes and s.address not in published]
+    ends = sorted((symbol.address, symbol.address + symbol.nbytes) for symbol in own)
+    return any(end > start for (_, end), (start, _) in pairwise(ends))
 
 
 def test_tiles_compute_what_the_graph_says(network_count: int) -> None:
@@ -61,20 +81,21 @@ def test_tiles_compute_what_the_graph_says(network_count: int) -> None:
 
 
 def test_programs_compute_what_the_graph_says(network_count: int) -> None:
-    refused = 0
+    refused = shared = 0
 
     @settings(max_examples=network_count // 5, **RANDOM)
     @given(train_graphs(), SETTINGS)
     def check(graph: Graph, setting: Setting) -> None:
-        nonlocal refused
+        nonlocal refused, shared
         try:
-            check_program(graph, setting)
+            shared += shares_dram(check_program(graph, setting))
         except UserError as error:
             assert "no part of" in str(error) or "is too small for this network" in str(error)
             refused += 1
 
     check()
     assert refused < network_count / 10
+    assert shared > network_count / 50
 
 
 LAYERS = {  # axes; shapes of X, W and Y; bytes of a scratchpad that holds parts of them
@@ -107,7 +128,8 @@ def check_in_enough(graph: Graph, setting: Setting, *, stepped: bool) -> None:
     """The program in the first scratchpad that holds it: some dataflows hold more at a time than others."""
     for scratchpad in (setting.scratchpad, 2 * setting.scratchpad, 4 * setting.scratchpad, 8 * setting.scratchpad):
         try:
-            return check_program(graph, replace(setting, scratchpad=scratchpad), stepped=stepped)
+            check_program(graph, replace(setting, scratchpad=scratchpad), stepped=stepped)
+            return
         except UserError as error:
             failure = error
     raise failure
