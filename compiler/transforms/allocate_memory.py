@@ -15,7 +15,6 @@ from compiler.dialects.machine import to_machine
 from compiler.schedule.allocate import Lifetime, align, allocate, allocate_roomy, live_bytes
 from isa.errors import UserError
 
-
 DRAM_REST = 32
 """Operations before DRAM is used again, so that nobody waits for it; on large networks that takes hardly more of it."""
 
