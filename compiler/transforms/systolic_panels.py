@@ -1,0 +1,83 @@
+"""Panels of a nest: what its queues do to bring them in, clear them and take them out."""
+
+from math import prod
+
+from xdsl.ir import Operation
+
+from compiler.dialects import tile
+from compiler.dialects.systolic import loop_of
+from compiler.schedule.axes import parse_axes
+from compiler.transforms.systolic_nest import Nest, Stack
+from compiler.transforms.systolic_streams import Memory, dim_of, ring_of
+from isa.instructions import IMM, Queue
+from isa.stream import MAX_DIMS, Dim, Operand
+
+
+def panel_token(nest: Nest, stage: tile.StageOp, state: str) -> int:
+    """Semaphore of a panel: full (from DRAM, or of zeros), done (by the array), empty."""
+    way, slots = stage.way.data, Memory.of(stage.panel).slots
+    same = [s for s in nest.stages if s.way == stage.way and Memory.of(s.panel).slots == slots]
+    name = f"panel.{way}" if slots > 1 or way == "inout" else f"single.{way}"
+    return nest.context.semaphore(f"{name}{same.index(stage)}.{state}", slots if state == "empty" else 0)
+
+
+def load_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
+    """A panel from DRAM, before the array works on it."""
+    nest.touch(Queue.dma_in, Memory.of(op.tensor), writes=False)
+    nest.touch(Queue.dma_in, Memory.of(op.panel), writes=True)
+    nest.context.reads(op.tensor)
+    return [nest.wait(panel_token(nest, op, "empty")), _moved_panel(nest, op, stack), nest.signal(panel_token(nest, op, "full"))]
+
+
+def clear_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
+    """Zeros for the array to add to."""
+    panel = Memory.of(op.panel)
+    nest.touch(Queue.vector, panel, writes=True)
+    whole = panel.stream([Dim(prod(panel.shape), panel.dtype.size)], (), ring_of(panel, 0, stack), Operand[op.tag.data])
+    fill = nest.make("vec", fn="copy", dst=whole, a=IMM, imm=0.0)
+    return [nest.wait(panel_token(nest, op, "empty")), fill, nest.signal(panel_token(nest, op, "full"))]
+
+
+def store_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
+    """A panel of results to DRAM, after the array has worked on it."""
+    if op.way.data == "in":
+        return []
+    nest.touch(Queue.dma_out, Memory.of(op.tensor), writes=True)
+    nest.touch(Queue.dma_out, Memory.of(op.panel), writes=False)
+    nest.context.writes(op.tensor)
+    store = _moved_panel(nest, op, stack, out=True)
+    return [nest.wait(panel_token(nest, op, "done")), store, nest.signal(panel_token(nest, op, "empty"))]
+
+
+def _moved_panel(nest: Nest, op: tile.StageOp, stack: Stack, *, out: bool = False) -> Operation:
+    """The transfer between a tensor and a panel, in loops over the dimensions that a stream has no room for."""
+    tensor, panel, tag = Memory.of(op.tensor), Memory.of(op.panel), Operand[op.tag.data]
+    dims = _panel_dims(nest, tensor, panel, op, stack)
+    loops = dims[: max(0, len(dims) - MAX_DIMS)]
+    outside, inside = ([dim[i] for dim in dims[len(loops) :]] for i in (0, 1))
+    far = [*nest.moved(tensor, op.axes.data, stack), *(dim.stride for dim, _ in loops)]
+    near = [*(0 for _ in stack), *(dim.stride for _, dim in loops)]
+    streams = tensor.stream(outside, far, None, tag), panel.stream(inside, near, ring_of(panel, 0, stack), tag)
+    code = nest.make("st", dst=streams[0], src=streams[1]) if out else nest.make("ld", dst=streams[1], src=streams[0])
+    for depth, (dim, _) in reversed(list(enumerate(loops))):
+        code = loop_of(nest.provenance(), f"i{depth}", dim.count, [code], limit=dim.limit or 0, level=dim.level)
+    return code
+
+
+def _panel_dims(nest: Nest, tensor: Memory, panel: Memory, op: tile.StageOp, stack: Stack) -> list[tuple[Dim, Dim]]:
+    """A panel's dimensions as they lie in the tensor and in the panel; neighbours that lie side by side in both are one."""
+    dims: list[tuple[Dim, Dim]] = []
+    for terms, extent, *strides in zip(parse_axes(op.axes.data), panel.shape, tensor.strides, panel.strides, strict=True):
+        lane = next((axis for axis, _ in terms if axis in nest.tile and axis in op.outside.data), None)
+        if lane is not None:
+            far, near = (dim_of(lane, nest.sizes[lane], nest.tile[lane], stride, stack) for stride in strides)
+        else:
+            far, near = (Dim(extent, stride) for stride in strides)
+        if far.count == 1 and far.limit is None:
+            continue
+        whole = far.limit is None and dims and dims[-1][0].limit is None
+        if whole and all(outer.stride == inner.stride * inner.count for outer, inner in zip(dims[-1], (far, near), strict=True)):
+            count = dims.pop()[0].count * far.count
+            far, near = Dim(count, far.stride), Dim(count, near.stride)
+        dims.append((far, near))
+    return dims or [(Dim(1, tensor.dtype.size), Dim(1, panel.dtype.size))]
