@@ -1,6 +1,6 @@
 """Where tensors live while a train graph is turned into tile operations."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import prod
 
@@ -10,11 +10,10 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from compiler.dialects import tile, train
 from compiler.dialects.train import shape_of, to_ints
 from compiler.schedule.allocate import align
-from compiler.schedule.axes import axes_in, shared
 from compiler.schedule.blocks import WORD, divisor_below, panel_budget, tiles_ahead
-from compiler.schedule.mapping import INTERLEAVED, Mapping
-from compiler.schedule.schedules import Choice, Schedule
+from compiler.schedule.schedules import Schedule
 from compiler.transforms.allocate_memory import ScratchpadError
+from compiler.transforms.tile_graph import GraphView
 from isa.machine import Machine
 
 CHUNK_WORDS = 2048
@@ -24,18 +23,16 @@ CHUNK_WORDS = 2048
 VECTOR = {"fwd": "vector", "loss": "vector", "grad": "vector", "dx": "dx", "dw": "dw", "update": "update"}
 
 
-class TileBuilder:
+class TileBuilder(GraphView):
     """Writes a ``tile.program``; knows for every tensor where its words are.
 
-    A tensor is known by its *root*: the value behind any reshapes.  Weights, and tensors above ``dram_above`` bytes, live in DRAM; the
-    others live in the scratchpad from where they are made, or first read, to their last use.
+    Weights, and tensors above ``dram_above`` bytes, live in DRAM; the others live in the scratchpad from where they are made, or first
+    read, to their last use.
     """
 
-    def __init__(
-        self, program: tile.ProgramOp, machine: Machine, schedule: Schedule, *, double_buffer: bool, dram_above: int
-    ) -> None:
-        self.program, self.machine, self.schedule = program, machine, schedule
-        self.double_buffer, self.dram_above = double_buffer, dram_above
+    def __init__(self, program: tile.ProgramOp, machine: Machine, schedule: Schedule, *, double_buffer: bool, dram_above: int) -> None:
+        super().__init__(machine, schedule, double_buffer=double_buffer, dram_above=dram_above)
+        self.program = program
         self.slots = program.slots.value.data
         self.panel_budget = panel_budget(machine)
         self.ahead = tiles_ahead(machine, self.slots)
@@ -45,67 +42,8 @@ class TileBuilder:
         self.published: set[str] = set()
         self.rings: dict[str, SSAValue] = {}
         self.names: Counter[str] = Counter()
-        self._users: dict[SSAValue, list[Operation]] = defaultdict(list)
-        self._roots: dict[SSAValue, SSAValue] = {}
-        self._products: dict[tuple[str, SSAValue], list[train.ProductOp]] = defaultdict(list)
 
-    # -- what the graph says ------------------------------------------------------------------------------
-
-    def analyse(self, graph: train.GraphOp) -> None:
-        """Find roots, users and the gradient products that belong together."""
-        for op in graph.body.block.ops:
-            if isinstance(op, train.ReshapeOp):
-                self._roots[op.result] = self.root(op.input)
-                continue
-            for operand in dict.fromkeys(op.operands):
-                self._users[self.root(operand)].append(op)
-            if isinstance(op, train.ProductOp) and op.role.data != "fwd":
-                self._products[self._pair_key(op)].append(op)
-
-    def _pair_key(self, op: train.ProductOp) -> tuple[str, SSAValue]:
-        return op.layer.data, self.root(op.lhs if op.role.data == "dx" else op.rhs)
-
-    def root(self, value: SSAValue) -> SSAValue:
-        return self._roots.get(value, value)
-
-    def users(self, value: SSAValue) -> list[Operation]:
-        """Operations that read the tensor, reshapes seen through."""
-        return self._users[self.root(value)]
-
-    def products_of(self, op: train.ProductOp) -> list[train.ProductOp]:
-        """The gradient products of the same layer that read the same dY."""
-        return self._products[self._pair_key(op)]
-
-    def choice(self, op: train.ProductOp) -> Choice:
-        """How the schedule has the gradients of the product's layer computed."""
-        return self.schedule.choose(op.layer.data, op.class_sizes, self.machine, self.double_buffer)
-
-    def scheduled(self, op: train.ProductOp) -> Mapping:
-        """The dataflow that the schedule gives to a product; the forward product is weight-stationary under all of them."""
-        return INTERLEAVED if op.role.data == "fwd" else self.choice(op).mapping(op.role.data)
-
-    def mapping(self, op: train.ProductOp) -> Mapping:
-        """The dataflow of a product that is computed as it stands.
-
-        Sums that meet (dX of a convolution) cannot stay in the array, which has one accumulator for each: unless they are gathered
-        (`tile_gather.py`), they are computed weight-stationary.
-        """
-        mapping = self.scheduled(op)
-        return INTERLEAVED if self.overlaps(op) and mapping.beat(op.role.data) == "dw" else mapping
-
-    def overlaps(self, op: train.ProductOp) -> bool:
-        """Whether results of different taps meet in one word, so that no loop is the first to write it."""
-        text = op.stored[2]
-        return any(shared(text, axis) for axis in axes_in(text))
-
-    def streams_out(self, value: SSAValue) -> bool:
-        """Whether a product's result is only wanted in DRAM: a weight's gradient."""
-        readers = self.users(value)
-        return all(isinstance(u, train.UpdateOp | train.OutputOp) for u in readers)
-
-    def large(self, value: SSAValue) -> bool:
-        """Whether the tensor is too large to live in the scratchpad."""
-        return WORD * prod(shape_of(value)) > self.dram_above
+    # -- where tensors live ---------------------------------------------------------------------------------
 
     def room_beside(self, values: Iterable[SSAValue]) -> int:
         """Bytes for panels, where an operation also needs these tensors in the scratchpad as a whole."""
