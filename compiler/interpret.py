@@ -3,6 +3,7 @@
 Written from the definitions of the primitives alone; it shares no code with the emulator.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "reciprocal": lambda a: 1 / a,
     "tanh": np.tanh,
     "sigmoid": _sigmoid,
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
     "relu": lambda a: np.maximum(a, 0),
     "add": np.add,
     "sub": np.subtract,
@@ -47,6 +49,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "relu_grad": lambda a, b: np.where(b > 0, a, 0),
     "tanh_grad": lambda a, b: a * (1 - b**2),
     "sigmoid_grad": lambda a, b: a * b * (1 - b),
+    "erf_grad": lambda a, b: a * 2 / math.sqrt(math.pi) * np.exp(-b * b),
     "leaky_relu_grad": lambda a, b, c: np.where(b >= 0, a, c * a),
     "select": lambda a, b, c: np.where(a != 0, b, c),
     "fma": lambda a, b, c: a * b + c,

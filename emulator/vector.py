@@ -1,5 +1,6 @@
 """What the functions of the vector unit compute: NumPy in fp32, IEEE all the way (NaN and infinities flow, nothing warns)."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ _ONE_OPERAND: dict[str, Function] = {
     "reciprocal": lambda a: 1 / a,
     "tanh": np.tanh,
     "sigmoid": _sigmoid,
+    "erf": np.vectorize(math.erf, otypes=[np.float32]),  # NumPy has none
     "relu": lambda a: np.maximum(a, 0),
 }
 _TWO_OPERANDS: dict[str, Function] = {
@@ -50,6 +52,7 @@ _TWO_OPERANDS: dict[str, Function] = {
     "relu_grad": lambda a, b: np.where(b > 0, a, np.float32(0)),
     "tanh_grad": lambda a, b: a * (1 - b * b),
     "sigmoid_grad": lambda a, b: a * b * (1 - b),
+    "erf_grad": lambda a, b: a * (np.float32(2 / math.sqrt(math.pi)) * np.exp(-b * b)),
 }
 _THREE_OPERANDS: dict[str, Function] = {
     "leaky_relu_grad": lambda a, b, c: np.where(b >= 0, a, c * a),

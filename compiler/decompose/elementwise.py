@@ -1,5 +1,6 @@
 """Elementwise operators: mostly one function of the vector unit each."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,7 @@ from compiler.decompose.table import Lowering, decomposes
 from compiler.dialects.train import element_of
 
 
-@decomposes("Add", "Sub", "Mul", "Div", "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg", "Abs", "Reciprocal")
+@decomposes("Add", "Sub", "Mul", "Div", "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg", "Abs", "Reciprocal", "Erf")
 def same_name(b: Lowering) -> SSAValue:
     """The vector unit has the operator under its lower-case name; operands broadcast."""
     operands = [b.input(index) for index in range(len(b.inputs))]
@@ -109,6 +110,18 @@ def softplus(b: Lowering) -> SSAValue:
     m = b.without_gradient(b.map("relu", b.x))
     powers = b.map("add", b.map("exp", b.map("sub", b.x, m)), b.map("exp", b.map("neg", m)))
     return b.map("add", m, b.map("log", powers))
+
+
+@decomposes("Gelu")
+def gelu(b: Lowering) -> SSAValue:
+    """x·Φ(x) with Φ(x) = ½ + ½·erf(x/√2), or its approximation ½ + ½·tanh(√(2/π)·(x + 0.044715·x³))."""
+    x = b.x
+    if b.node.get("approximate") == "tanh":
+        bend = b.map("fma", b.map("mul", x, x), b.scalar(0.044715), b.scalar(1.0))
+        s = b.map("tanh", b.scale(b.map("mul", x, bend), math.sqrt(2 / math.pi)))
+    else:
+        s = b.map("erf", b.scale(x, math.sqrt(0.5)))
+    return b.map("mul", x, b.map("fma", s, b.scalar(0.5), b.scalar(0.5)))
 
 
 @decomposes("Identity", "Dropout")

@@ -37,7 +37,7 @@ _operator("MatMul", "A B")
 for _name in ("Add", "Sub", "Mul", "Div"):
     _operator(_name, "A B")
 _operator("Pow", "X Y!")
-for _name in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg", "Abs", "Reciprocal"):
+for _name in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg", "Abs", "Reciprocal", "Erf"):
     _operator(_name, "X")
 _operator("LeakyRelu", "X", alpha=0.01)
 _operator("Clip", "input min? max?", check=checks.bounds_are_scalars)
@@ -103,3 +103,4 @@ _operator("HardSwish", "X")
 _operator("Elu", "X", alpha=1.0)
 _operator("Selu", "X", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875)
 _operator("Softplus", "X")
+_operator("Gelu", "X", approximate=["none", "tanh"])

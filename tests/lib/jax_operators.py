@@ -24,6 +24,13 @@ def _relu(t: Trace, at: dict[str, Any], x: Any) -> Any:
     return jax.nn.relu(x)
 
 
+def _gelu(t: Trace, at: dict[str, Any], x: Any) -> Any:
+    """The constants are float32, as in the function body that defines the operator."""
+    if at.get("approximate", b"none") == b"tanh":
+        return 0.5 * x * (1 + jnp.tanh(f32(np.sqrt(2 / np.pi)) * (x + f32(0.044715) * x**3)))
+    return 0.5 * x * (1 + jax.scipy.special.erf(f32(np.sqrt(0.5)) * x))
+
+
 def _leaky_relu(t: Trace, at: dict[str, Any], x: Any) -> Any:
     t.kink(x, 0.0)
     return jax.nn.leaky_relu(x, at.get("alpha", f32(0.01)))
@@ -118,6 +125,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "LeakyRelu": _leaky_relu,
     "Sigmoid": lambda t, at, x: jax.nn.sigmoid(x),
     "Tanh": lambda t, at, x: jnp.tanh(x),
+    "Erf": lambda t, at, x: jax.scipy.special.erf(x),
+    "Gelu": _gelu,
     "Clip": _clip,
     "Softmax": _softmax(jax.nn.softmax),
     "LogSoftmax": _softmax(jax.nn.log_softmax),

@@ -116,6 +116,11 @@ def unary(op: str, scale: Callable[[float], float], n: Network, **attributes: An
     return n.node(op, [x.name], x.shape, scale(x.scale), **attributes)
 
 
+def gelu(n: Network) -> Value | None:
+    approximate = {"approximate": n.one_of(("none", "tanh"))} if n.chance() else {}
+    return unary("Gelu", lambda s: s, n, **approximate) if n.opset >= 20 else None
+
+
 def leaky_relu(n: Network) -> Value | None:
     return unary("LeakyRelu", lambda s: s, n, **({"alpha": n.one_of((0.2, 0.5, -0.25))} if n.chance() else {}))
 
@@ -247,6 +252,8 @@ STEPS: tuple[Callable[[Network], Value | None], ...] = (
     self_product,
     partial(unary, "Sigmoid", lambda s: 0.5),
     partial(unary, "Tanh", lambda s: min(s, 1.0)),
+    partial(unary, "Erf", lambda s: min(s, 1.0)),
+    gelu,
     partial(unary, "Exp", np.exp),
     *(partial(of_positive, op) for op in ("Log", "Sqrt")),
     power,

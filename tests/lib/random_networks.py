@@ -21,7 +21,7 @@ SCHEDULES = ("interleaved", "tile-interleaved", "sequential", "ws", "os", "is", 
 
 SMOOTH = {
     *("Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Exp", "Log", "Sqrt", "Pow", "Div", "SoftmaxCrossEntropyLoss"),
-    *("BatchNormalization", "LRN", "Elu", "HardSwish"),
+    *("BatchNormalization", "LRN", "Elu", "HardSwish", "Erf", "Gelu"),
 }
 """Operators of a network that is no longer products and piecewise-linear functions."""
 

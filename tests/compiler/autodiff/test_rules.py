@@ -31,6 +31,7 @@ CASES: dict[str, tuple[Build, Sequence[tuple[tuple[int, ...], str]]]] = {
     "map reciprocal": (lambda b, x: b.map("reciprocal", x), [((3, 4), APART)]),
     "map tanh": (lambda b, x: b.map("tanh", x), [((3, 4), ANY)]),
     "map sigmoid": (lambda b, x: b.map("sigmoid", x), [((3, 4), ANY)]),
+    "map erf": (lambda b, x: b.map("erf", x), [((3, 4), ANY)]),
     "map relu": (lambda b, x: b.map("relu", x), [((3, 4), APART)]),
     "map leaky_relu": (lambda b, x, a: b.map("leaky_relu", x, a), [((3, 4), APART), ((), POSITIVE)]),
     "map add": (lambda b, x, y: b.map("add", x, y), [((2, 3, 4), ANY), ((3, 1), ANY)]),
