@@ -44,19 +44,16 @@ class SteppedEngine:
             while True:
                 if board.commits:
                     board.commit()
-                board.beat = None
-                proceeds = False
+                ended = False
                 for queue in queues:
-                    index = queue.index
-                    queue.cycle()
-                    proceeds |= queue.index != index
-                queues = [queue for queue in queues if not queue.ended]
+                    if board.now >= queue.occupied_until:
+                        queue.cycle()
+                        ended |= queue.ended
+                if ended:
+                    queues = [queue for queue in queues if not queue.ended]
                 if not queues and board.now >= board.horizon:
-                    board.grid.count()
                     return board.counters
-                if proceeds or board.beat is not None:
-                    board.under_way(board.now)
                 if board.now > board.horizon + settling:
                     raise deadlock(self.program, {queue.queue: queue.index for queue in queues})
-                board.grid.cycle(board.now, board.beat)
+                board.grid.cycle(board.now)
                 board.now += 1
