@@ -4,7 +4,8 @@ from collections import Counter
 
 from emulator.board import Board
 from emulator.counters import READ, WRITE
-from emulator.grid import MACS, Exchange
+from emulator.grid import Exchange
+from emulator.links import MACS
 from emulator.ports import Access, access
 from emulator.queues import QueueMachine
 from isa.instructions import Instruction, Queue, When

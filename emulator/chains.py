@@ -29,8 +29,6 @@ class _Chain:
         self.rows, self.depth = machine.rows, machine.rows + machine.cols - 1
         self.started = -self.depth
         """Cycle in which the last transfer started."""
-        self.enables = np.zeros((machine.rows, 2 * self.depth), np.bool_)
-        """They go on by one column a cycle, as the beats do: PE(r,c) finds its own at ``enables[r, at+c]``, see Grid."""
 
     def begin(self, now: int, stream: Stream, counters: Sequence[int]) -> int:
         """A transfer starts in this cycle: its steps issue one a cycle from now on; how many words it will have moved.
@@ -50,11 +48,11 @@ class _Chain:
         self.started = now
         return rows * lanes
 
-    def shifts(self, now: int, at: int) -> bool:
-        """Whether any column does a step in this cycle; the enables of the step that issues set out."""
+    def steps(self, now: int, enables: Mask) -> bool:
+        """Whether any column does a step in this cycle; ``enables`` of the rows in column 0 are set for the step that issues."""
         step = now - self.started
         if step < self.rows:
-            self.enables[:, at] = self.enabled[step]
+            enables[:] = self.enabled[step]
         return step < self.depth
 
 
@@ -66,10 +64,10 @@ class WeightChain(_Chain):
         column = np.zeros((machine.rows + 1, machine.cols), machine.accumulator.numpy)
         self.entering, self.above, self.registers = column[0], column[:-1], column[1:]
 
-    def shift(self, at: int, entering: Array) -> None:
+    def shift(self, enables: Mask, entering: Array) -> None:
         """The cycle's step of every column."""
         self.entering[:] = entering
-        np.copyto(self.registers, self.above, where=self.enables[:, at : at + self.side.lanes])
+        np.copyto(self.registers, self.above, where=enables)
 
 
 class GradientChain(_Chain):
@@ -79,8 +77,8 @@ class GradientChain(_Chain):
         super().__init__(machine, timetable, side, np.tri(machine.rows, dtype=np.bool_).T)
         self.registers: Array = np.zeros((machine.rows, machine.cols), machine.accumulator.numpy)
 
-    def shift(self, at: int) -> Array:
+    def shift(self, enables: Mask) -> Array:
         """The cycle's step of every column; what leaves row R−1."""
         leaving: Array = self.registers[-1].copy()
-        np.copyto(self.registers[1:], self.registers[:-1], where=self.enables[1:, at : at + self.side.lanes])
+        np.copyto(self.registers[1:], self.registers[:-1], where=enables[1:])
         return leaving

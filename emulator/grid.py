@@ -12,17 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from emulator.beats import updated
 from emulator.chains import GradientChain, WeightChain
+from emulator.links import MACS, Links, Mask, Window
 from emulator.memory import Array, Memory, convert
 from emulator.ports import Access, Side, Timetable
 from isa.machine import Machine
-
-Mask = npt.NDArray[np.bool_]
-MACS = {"fwd": 0, "dx": 1, "dw": 2}
-"""The beats that multiply."""
 
 
 @dataclass(slots=True)
@@ -37,12 +33,7 @@ class Exchange:
 
 
 class Grid:
-    """All registers of the array, its ports, and its two chains.
-
-    Values on a link go on by one PE a cycle.  Instead of moving them, the window on them moves against them: in this cycle, PE(r,c)
-    finds what comes from the west at ``h[r, at+c]`` and what comes from the north at ``v[at+r, c]``, and leaves there what goes on.
-    Likewise ``flags[kind, at+d]`` tells whether the beat that was issued d cycles ago is of that kind of ``MACS``.
-    """
+    """All registers of the array, its ports, and its two chains."""
 
     def __init__(self, machine: Machine, spad: Memory) -> None:
         self.operand, self.accumulator = machine.operand, machine.accumulator
@@ -50,22 +41,20 @@ class Grid:
         self.depth = depth = rows + cols - 1
         """Cycles for which a beat is in flight."""
         self.w, self.g = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(2))
-        self.at = depth
-        self.h = np.zeros((rows, 2 * depth), self.accumulator.numpy)
-        self.v = np.zeros((2 * depth, cols), self.accumulator.numpy)
-        self.flags = np.zeros((len(MACS), 2 * depth), np.bool_)
+        self.links = Links(machine)
         self.last = [-depth] * len(MACS)
         """Cycle in which the last beat of each kind was issued."""
         self.quiet = 0
         """First cycle in which no beat is in flight."""
-        self.west, self.north, self.down = Side(0, rows), Side(rows, cols), Side(rows + cols, cols)
+        self.west, self.north, self.above = Side(0, rows), Side(rows, cols), Side(rows + cols, cols)
         self.entering = Timetable(spad, rows + 2 * cols, depth)
-        self.on_ports = np.zeros(rows + 2 * cols, self.accumulator.numpy)
+        on_lanes = self.on_lanes = np.zeros(rows + 2 * cols, self.accumulator.numpy)
         """What is on the lanes that enter: of the west port, of the north port, and of the weights' chain."""
-        self.south, self.east, self.out = Side(0, cols), Side(cols, rows), Side(rows + cols, cols)
+        self.on_west, self.on_north, self.on_above = on_lanes[:rows], on_lanes[rows : rows + cols], on_lanes[rows + cols :]
+        self.east, self.south, self.below = Side(0, rows), Side(rows, cols), Side(rows + cols, cols)
         self.leaving = Timetable(spad, rows + 2 * cols, depth)
-        self.weights = WeightChain(machine, self.entering, self.down)
-        self.gradients = GradientChain(machine, self.leaving, self.out)
+        self.weights = WeightChain(machine, self.entering, self.above)
+        self.gradients = GradientChain(machine, self.leaving, self.below)
         self.exchanges: list[Exchange] = []
         self.waves = [_wave(age, rows, cols) for age in range(depth)]
 
@@ -94,74 +83,60 @@ class Grid:
             self.exchanges.append(exchange)
         if op in MACS:
             kind = MACS[op]
-            self.flags[kind, self.at], self.last[kind] = True, now
+            self.links.window.beat[kind], self.last[kind] = True, now
         self.quiet = now + self.depth
 
     def cycle(self, now: int) -> None:
         """One cycle of all that is under way."""
-        beats, loads, drains = now < self.quiet, self.weights.shifts(now, self.at), self.gradients.shifts(now, self.at)
+        window = self.links.window
+        beats, loads, drains = now < self.quiet, self.weights.steps(now, window.load), self.gradients.steps(now, window.drain)
         if beats or loads:
-            self.entering.read(self.on_ports, self.accumulator)
+            self.entering.read(self.on_lanes, self.accumulator)
         if drains:
-            leaving = self.gradients.shift(self.at)
+            leaving = self.gradients.shift(window.drains)
         if beats:
-            self._execute(now)
+            self._execute(now, window)
         if loads:
-            self.weights.shift(self.at, self.on_ports[self.down.first :])
+            self.weights.shift(window.loads, self.on_above)
         # Whatever is written in this cycle can be read from the next one.
         if drains:
-            self.leaving.write(self.out, leaving)
-        if beats:
-            self._sums_leave(now)
+            self.leaving.write(self.below, leaving)
+        if now < self.last[MACS["fwd"]] + self.depth:
+            self.leaving.write(self.south, window.south)
+        if now < self.last[MACS["dx"]] + self.depth:
+            self.leaving.write(self.east, window.east)
         if beats or loads or drains:
-            self._move()
+            self.links.advance()
+            self.entering.advance()
+            self.leaving.advance()
 
-    def _move(self) -> None:
-        """Everything in flight goes on by one PE."""
-        if self.at == 0:
-            self.at = self.depth
-            for moving in (self.h.T, self.v, self.flags.T, self.weights.enables.T, self.gradients.enables.T):
-                moving[self.depth :] = moving[: self.depth]
-                moving[: self.depth] = 0
-        self.at -= 1
-        self.entering.advance()
-        self.leaving.advance()
-
-    def _execute(self, now: int) -> None:
+    def _execute(self, now: int, window: Window) -> None:
         """What is on the ports in this cycle comes to the first row and column, and every PE executes the beat that has come to it."""
-        rows = self.shape[0]
-        self.h[:, self.at], self.v[self.at] = self.on_ports[:rows], self.on_ports[rows : self.down.first]
+        window.west[:], window.north[:] = self.on_west, self.on_north
         passing = [(exchange, now - exchange.issued) for exchange in self.exchanges if now < exchange.issued + self.depth]
         for exchange, age in passing:
             if exchange.swap:
                 here = self.waves[age]
                 self.w.reshape(-1)[here] = self.weights.registers.reshape(-1)[here]
-        self._multiply(now)
+        self._multiply(now, window)
         for exchange, age in passing:
             if exchange.take:
                 self._take(self.waves[age], exchange.rates)
 
-    def _multiply(self, now: int) -> None:
+    def _multiply(self, now: int, window: Window) -> None:
         """The products and sums of all PEs; kinds of beats of which none is in flight are left out."""
-        rows, cols = self.shape
-        here = {kind: self._having(kind) for kind in MACS.values() if now < self.last[kind] + self.depth}
+        here = {kind: window.beats[kind].copy() for kind in MACS.values() if now < self.last[kind] + self.depth}
         if not here:
             return
-        h, v, w, g = self.h[:, self.at : self.at + cols], self.v[self.at : self.at + rows], self.w, self.g
-        result = self._multiplied(_chosen(here, (h, v, v))) * self._multiplied(_chosen(here, (w, w, h)))
+        h, v, w, g = window.h, window.v, self.w, self.g
+        left, right = _chosen(here, (h, v, v)), _chosen(here, (w, w, h))
+        if self.operand is not self.accumulator:
+            left, right = (convert(convert(values, self.operand), self.accumulator) for values in (left, right))
+        result = left * right
         result += _chosen(here, (v, h, g))
         places = (v, h, g)
         for kind, having in here.items():
             np.putmask(places[kind], having, result)
-
-    def _having(self, kind: int) -> Mask:
-        """[r, c]: whether PE(r,c) has such a beat in this cycle, the one that was issued r+c cycles ago."""
-        start = kind * self.flags.shape[1] + self.at
-        return np.ascontiguousarray(np.ndarray(self.shape, np.bool_, self.flags, start, (1, 1)))
-
-    def _multiplied(self, values: Array) -> Array:
-        """Values as a multiplier takes them; the product is formed in the accumulator's type."""
-        return convert(convert(values, self.operand), self.accumulator)
 
     def _take(self, here: slice, rates: tuple[float, float] | None) -> None:
         """`upd` and `take`, which leave their result in g_out and clear g."""
@@ -170,13 +145,6 @@ class Grid:
             w[here] = updated(w[here], g[here], *rates)
         out[here] = w[here] if rates else g[here]
         g[here] = 0
-
-    def _sums_leave(self, now: int) -> None:
-        rows, cols = self.shape
-        if now < self.last[MACS["fwd"]] + self.depth:
-            self.leaving.write(self.south, self.v[self.at + rows - 1])
-        if now < self.last[MACS["dx"]] + self.depth:
-            self.leaving.write(self.east, self.h[:, self.at + cols - 1])
 
 
 def _wave(age: int, rows: int, cols: int) -> slice:
