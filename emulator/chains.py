@@ -26,6 +26,7 @@ class _Chain:
     def __init__(self, machine: Machine, timetable: Timetable, side: Side, enabled: Mask) -> None:
         """``side``: the columns' lanes to the scratchpad; ``enabled``: [step, row]."""
         self.timetable, self.side, self.enabled = timetable, side, enabled
+        self.disabled = np.zeros(machine.rows, np.bool_)
         self.rows, self.depth = machine.rows, machine.rows + machine.cols - 1
         self.started = -self.depth
         """Cycle in which the last transfer started."""
@@ -51,8 +52,7 @@ class _Chain:
     def steps(self, now: int, enables: Mask) -> bool:
         """Whether any column does a step in this cycle; ``enables`` of the rows in column 0 are set for the step that issues."""
         step = now - self.started
-        if step < self.rows:
-            enables[:] = self.enabled[step]
+        enables[:] = self.enabled[step] if step < self.rows else self.disabled
         return step < self.depth
 
 

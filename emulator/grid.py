@@ -159,5 +159,6 @@ def _chosen(here: dict[int, Mask], values: Sequence[Array]) -> Array:
     chosen = values[first]
     for kind in others:
         if values[kind] is not values[first]:
-            chosen = np.where(here[kind], values[kind], chosen)
+            chosen = chosen.copy() if chosen is values[first] else chosen
+            np.putmask(chosen, here[kind], values[kind])
     return chosen

@@ -1,7 +1,8 @@
 """What goes on by one processing element a cycle: values on the links, and with them what each PE is to do.
 
-Nothing is moved.  Instead, the window on it moves against it: in this cycle, PE(r,c) finds what comes from the west at ``h[r, at+c]`` and
-what comes from the north at ``v[at+r, c]``, and leaves there what goes on.
+Nothing is moved.  Instead, the window on it moves against it: in this cycle, what comes to PE(r,c) from the west lies at ``h[at+r·C+c]``,
+where what goes on is left, and will be found by PE(r,c+1) when ``at`` is one less.  What leaves a row in the east is then where something
+else enters the next row, and is overwritten.  Likewise, what comes from the north lies at ``v[at·C+r·C+c]``.
 """
 
 import numpy as np
@@ -20,12 +21,13 @@ class Links:
     def __init__(self, machine: Machine) -> None:
         rows, cols = self.shape = (machine.rows, machine.cols)
         self.depth = depth = rows + cols - 1
-        self.h = np.zeros((rows, 2 * depth), machine.accumulator.numpy)
-        self.v = np.zeros((2 * depth, cols), machine.accumulator.numpy)
+        """Cycles after which the window goes back to where it began."""
+        self.h = np.zeros(depth + rows * cols, machine.accumulator.numpy)
+        self.v = np.zeros((depth + rows) * cols, machine.accumulator.numpy)
         self.beats = np.zeros((len(MACS), 2 * depth), np.bool_)
         """[kind, at+d]: whether the beat that was issued d cycles ago is of that kind."""
-        self.loads, self.drains = np.zeros((2, rows, 2 * depth), np.bool_)
-        """[r, at+c]: whether the registers of the chain shift into PE(r,c)."""
+        self.loads, self.drains = np.zeros((2, depth + rows * cols), np.bool_)
+        """As ``h``: whether the registers of the chain shift into the PE."""
         self.windows = [Window(self, at) for at in range(depth + 1)]
         self.at = depth
 
@@ -37,9 +39,9 @@ class Links:
         """To the next cycle."""
         if self.at == 0:
             self.at = self.depth
-            for moving in (self.h.T, self.v, self.beats.T, self.loads.T, self.drains.T):
-                moving[self.depth :] = moving[: self.depth]
-                moving[: self.depth] = 0
+            for moving, step in ((self.h, 1), (self.v, self.shape[1]), (self.beats.T, 1), (self.loads, 1), (self.drains, 1)):
+                moving[self.depth * step :] = moving[: len(moving) - self.depth * step].copy()
+            self.beats[:, : self.depth] = False
         self.at -= 1
 
 
@@ -47,11 +49,10 @@ class Window:
     """Links at one position; all parts can be written in place."""
 
     def __init__(self, links: Links, at: int) -> None:
-        rows, cols = links.shape
-        self.h, self.v = links.h[:, at : at + cols], links.v[at : at + rows]
+        (rows, cols), size = links.shape, links.shape[0] * links.shape[1]
+        self.h, self.loads, self.drains = (moving[at : at + size].reshape(rows, cols) for moving in (links.h, links.loads, links.drains))
         """[r, c]."""
-        self.loads, self.drains = links.loads[:, at : at + cols], links.drains[:, at : at + cols]
-        """[r, c]."""
+        self.v = links.v[at * cols : at * cols + size].reshape(rows, cols)
         self.beats = [np.ndarray(links.shape, np.bool_, kind[at:], 0, (1, 1)) for kind in links.beats]
         """[kind][r, c]: whether PE(r,c) has such a beat, the one that was issued r+c cycles ago."""
         # What enters and leaves at the edges.
