@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulator.memory import Array
-from emulator.ports import Side, Timetable, within
+from emulator.ports import Side, Timetable, within, words
 from isa.machine import Machine
 from isa.stream import Stream
 
@@ -44,8 +44,8 @@ class _Chain:
         rows, lanes = min(rows, self.rows), min(lanes, self.side.lanes)
         for step in range(self.rows):
             row = self.rows - 1 - step
-            entry = stream.dtype, address + row * row_stride, stride, lanes if row < rows else 0
-            self.timetable.enter(self.side, entry, delay=step)
+            entering = words(stream.dtype, address + row * row_stride, stride, lanes if row < rows else 0, self.side.lanes)
+            self.timetable.enter(self.side, entering, delay=step)
         self.started = now
         return rows * lanes
 

@@ -67,7 +67,7 @@ class Grid:
         port, as 0 with ``zero``, and are written where they come from.
         """
         if sums:
-            entering = (*sums[:3], 0) if zero else sums
+            entering = sums.zeros() if zero else sums
             if op == "fwd":
                 v = entering
                 self.leaving.enter(self.south, sums, self.shape[0] - 1)

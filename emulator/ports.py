@@ -13,13 +13,11 @@ from isa.dtypes import DType
 from isa.stream import Stream
 
 Ints = npt.NDArray[np.int64]
-Access = tuple[DType, int, int, int]
-"""Type of the words, address of the first one, bytes from one to the next, and how many lanes touch one each, from the first on."""
 
-# What a lane does that touches no word; as arrays, since NumPy compares those faster.
-_FIRST = np.array(0)
+# What stands for the address of a word where a lane touches none; as arrays, since NumPy is faster with those than with numbers.
+_ZERO = np.array(0)
 _KEEPS = np.array(-1)
-"""It stays as it is; below that, 0 enters."""
+"""The lane stays as it is; below that, 0 enters."""
 _BEYOND = -(1 << 60)
 """Added to an address, leaves it below _KEEPS."""
 
@@ -31,6 +29,22 @@ class Side(NamedTuple):
     lanes: int
 
 
+class Access(NamedTuple):
+    """One word for each lane of a side, one a cycle."""
+
+    dtype: DType
+    address: int
+    """Of the first one."""
+    touching: int
+    """Lanes that touch a word, from the first on."""
+    addresses: Ints
+    """Of each lane's word."""
+
+    def zeros(self) -> "Access":
+        """The same without touching any word."""
+        return Access(self.dtype, self.address, 0, _offsets(0, 0, len(self.addresses)))
+
+
 def access(stream: Stream, counters: Sequence[int], memory: Memory, lanes: int) -> Access:
     """One access of a one-dimensional stream through so many lanes.
 
@@ -38,9 +52,14 @@ def access(stream: Stream, counters: Sequence[int], memory: Memory, lanes: int) 
         UserError: it leaves the memory.
     """
     address, (dim,) = stream.address(counters), stream.dims
-    touching = max(0, dim.extent(counters))
+    touching = dim.count if dim.limit is None else max(0, dim.extent(counters))
     within(stream, address, ((touching, dim.stride),), memory)
-    return stream.dtype, address, dim.stride, min(touching, lanes)
+    return words(stream.dtype, address, dim.stride, min(touching, lanes), lanes)
+
+
+def words(dtype: DType, address: int, stride: int, touching: int, lanes: int) -> Access:
+    """Access of words that lie ``stride`` bytes apart, one for each lane that touches one."""
+    return Access(dtype, address, touching, _offsets(stride, touching, lanes) + address)
 
 
 def within(stream: Stream, address: int, dims: Sequence[tuple[int, int]], memory: Memory) -> None:
@@ -92,10 +111,10 @@ class Timetable:
 
     def enter(self, side: Side, access: Access, delay: int = 0) -> None:
         """The lanes of a side do an access, beginning after so many cycles; 0 enters those that touch no word."""
-        (first, lanes), (dtype, address, stride, touching) = side, access
-        sheet = self.sheets.get(dtype) or self._sheet(dtype)
+        first, lanes = side
+        sheet = self.sheets.get(access.dtype) or self._sheet(access.dtype)
         start, step = (self.now + delay) * self.lanes + first, self.lanes + 1
-        np.add(_offsets(stride, touching, lanes), address, out=sheet.flat[start : start + lanes * step : step])
+        sheet.flat[start : start + lanes * step : step] = access.addresses
 
     def _sheet(self, dtype: DType) -> _Sheet:
         cells = np.full((2 * self.ahead, self.lanes), _KEEPS)
@@ -107,15 +126,15 @@ class Timetable:
         """Into ``values`` what enters the lanes in this cycle, as words of this type; the other lanes stay as they are."""
         for sheet in self.sheets.values():
             addresses = sheet.cells[self.now]
-            reads = addresses >= _FIRST
+            reads = addresses >= _ZERO
             values[reads] = convert(sheet.words[addresses[reads]], dtype)
-            values[addresses < _KEEPS] = 0
+            values[addresses < _KEEPS] = _ZERO
 
     def write(self, side: Side, values: Array) -> None:
         """The lanes of a side leave words where they touch any in this cycle."""
         for sheet in self.sheets.values():
             addresses = sheet.cells[self.now, side.first : side.first + side.lanes]
-            writes = addresses >= _FIRST
+            writes = addresses >= _ZERO
             sheet.words[addresses[writes]] = convert(values[writes], sheet.kind)
 
 
