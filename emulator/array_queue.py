@@ -35,6 +35,7 @@ class ArrayQueue(QueueMachine):
 
     def __init__(self, queue: Queue, board: Board) -> None:
         self.rows, self.cols = board.machine.rows, board.machine.cols
+        self.spad = board.memories[Space.spad]
         self.depth = self.rows + self.cols - 1
         self.lanes = (0, 0)
         """Lanes in use on h and v: those of the beat before, for `held`."""
@@ -66,8 +67,8 @@ class ArrayQueue(QueueMachine):
         if self.swap or self.take:
             exchange = Exchange(now, self.swap, self.take, beat.rates)
         h, v, sums = self._access(beat.h, self.rows), self._access(beat.v, self.cols), self._access(beat.acc, beat.lanes)
-        if sums:
-            board.sums[sums.address] = now + beat.crossing
+        if beat.acc:
+            board.sums[beat.acc.address(self.counters)] = now + beat.crossing
         on_h, on_v = (h, sums) if beat.down else (sums or h, v)
         self.lanes = on_h.touching if on_h else self.lanes[0], on_v.touching if on_v else self.lanes[1]
         board.grid.issue(now, instruction.op, h, v, sums, self.zero, exchange)
@@ -76,7 +77,11 @@ class ArrayQueue(QueueMachine):
         self._occupy(1, now + self.depth, instruction.op)
 
     def _access(self, stream: Stream | None, lanes: int) -> Access | None:
-        return access(stream, self.counters, self.board.memories[Space.spad], lanes) if stream else None
+        """What goes through the lanes of a port, if anything does."""
+        if stream is None:
+            return None
+        (dim,) = stream.dims
+        return access(stream, stream.address(self.counters), dim.stride, dim.extent(self.counters), self.spad, lanes)
 
     def _end(self) -> None:
         super()._end()

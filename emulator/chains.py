@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulator.memory import Array
-from emulator.ports import Side, Timetable, within, words
+from emulator.ports import Side, Timetable, access
 from isa.machine import Machine
 from isa.stream import Stream
 
@@ -38,16 +38,17 @@ class _Chain:
             UserError: the tile leaves the scratchpad.
         """
         address = stream.address(counters)
-        dims = [(max(0, dim.extent(counters)), dim.stride) for dim in stream.dims]
-        within(stream, address, dims, self.timetable.memory)
-        (rows, row_stride), (lanes, stride) = dims if len(dims) == 2 else [(1, 0), *dims]
-        rows, lanes = min(rows, self.rows), min(lanes, self.side.lanes)
+        dims = [(dim.extent(counters), dim.stride) for dim in stream.dims]
+        (rows, row_stride), (words, stride) = dims if len(dims) == 2 else [(1, 0), *dims]
+        moved = 0
         for step in range(self.rows):
             row = self.rows - 1 - step
-            entering = words(stream.dtype, address + row * row_stride, stride, lanes if row < rows else 0, self.side.lanes)
+            count = words if row < rows else 0
+            entering = access(stream, address + row * row_stride, stride, count, self.timetable.memory, self.side.lanes)
             self.timetable.enter(self.side, entering, delay=step)
+            moved += entering.touching
         self.started = now
-        return rows * lanes
+        return moved
 
     def steps(self, now: int, enables: Mask) -> bool:
         """Whether any column does a step in this cycle; ``enables`` of the rows in column 0 are set for the step that issues."""

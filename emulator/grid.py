@@ -17,7 +17,7 @@ from emulator.beats import updated
 from emulator.chains import GradientChain, WeightChain
 from emulator.links import MACS, Links, Mask, Window
 from emulator.memory import Array, Memory, convert
-from emulator.ports import Access, Side, Timetable
+from emulator.ports import Access, Side, Timetable, nothing
 from isa.machine import Machine
 
 
@@ -67,7 +67,7 @@ class Grid:
         port, as 0 with ``zero``, and are written where they come from.
         """
         if sums:
-            entering = sums.zeros() if zero else sums
+            entering = nothing(sums.dtype, len(sums.addresses)) if zero else sums
             if op == "fwd":
                 v = entering
                 self.leaving.enter(self.south, sums, self.shape[0] - 1)

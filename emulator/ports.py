@@ -1,6 +1,5 @@
 """Lanes between the scratchpad and the array: each one reads or writes one word in the cycle in which its beat passes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -33,46 +32,31 @@ class Access(NamedTuple):
     """One word for each lane of a side, one a cycle."""
 
     dtype: DType
-    address: int
-    """Of the first one."""
     touching: int
-    """Lanes that touch a word, from the first on."""
+    """Lanes that touch a word, from the first on; 0 enters the others."""
     addresses: Ints
     """Of each lane's word."""
+    low: int
+    """First byte that is touched."""
+    high: int
+    """One after the last."""
 
-    def zeros(self) -> "Access":
-        """The same without touching any word."""
-        return Access(self.dtype, self.address, 0, _offsets(0, 0, len(self.addresses)))
 
-
-def access(stream: Stream, counters: Sequence[int], memory: Memory, lanes: int) -> Access:
-    """One access of a one-dimensional stream through so many lanes.
+def access(stream: Stream, address: int, stride: int, count: int, memory: Memory, lanes: int) -> Access:
+    """Access of so many words of a stream, ``stride`` bytes apart, through so many lanes.
 
     Raises:
         UserError: it leaves the memory.
     """
-    address, (dim,) = stream.address(counters), stream.dims
-    touching = dim.count if dim.limit is None else max(0, dim.extent(counters))
-    within(stream, address, ((touching, dim.stride),), memory)
-    return words(stream.dtype, address, dim.stride, min(touching, lanes), lanes)
-
-
-def words(dtype: DType, address: int, stride: int, touching: int, lanes: int) -> Access:
-    """Access of words that lie ``stride`` bytes apart, one for each lane that touches one."""
-    return Access(dtype, address, touching, _offsets(stride, touching, lanes) + address)
-
-
-def within(stream: Stream, address: int, dims: Sequence[tuple[int, int]], memory: Memory) -> None:
-    """Raise UserError where an access of (words, stride) dimensions leaves the memory."""
-    low = high = address
-    for count, stride in dims:
-        reach = (count - 1) * stride
-        if reach < 0:
-            low += reach
-        else:
-            high += reach
-    if low < 0 or high + stream.dtype.size > memory.bytes.size:
+    words = _words(stream.dtype, address, stride, count, lanes)
+    if words.low < 0 or words.high > memory.bytes.size:
         raise outside(stream, address, memory)
+    return words
+
+
+def nothing(dtype: DType, lanes: int) -> Access:
+    """Access that touches no word."""
+    return _words(dtype, 0, 0, 0, lanes)
 
 
 @dataclass(slots=True)
@@ -136,6 +120,15 @@ class Timetable:
             addresses = sheet.cells[self.now, side.first : side.first + side.lanes]
             writes = addresses >= _ZERO
             sheet.words[addresses[writes]] = convert(values[writes], sheet.kind)
+
+
+@lru_cache(1 << 12)
+def _words(dtype: DType, address: int, stride: int, count: int, lanes: int) -> Access:
+    if count <= 0:
+        return Access(dtype, 0, _offsets(0, 0, lanes), 0, 0)
+    low, high = sorted((address, address + (count - 1) * stride))
+    touching = min(count, lanes)
+    return Access(dtype, touching, _offsets(stride, touching, lanes) + address, low, high + dtype.size)
 
 
 @lru_cache(1 << 10)
