@@ -53,8 +53,10 @@ class ArrayQueue(QueueMachine):
             return board.weight_chain
         if self.take and not (board.takes == board.drains and (not board.takes or now >= board.last_drain + 1)):
             return board.gradient_chain
-        if beat.acc and not self.zero and now < board.sums.get(beat.acc.address(self.counters), 0):
-            return board.partial_sums
+        if beat.acc:
+            self.row = beat.acc.address(self.counters)
+            if not self.zero and now < board.sums.get(self.row, 0):
+                return board.partial_sums
         return None
 
     def _issue(self, instruction: Instruction) -> None:
@@ -68,7 +70,7 @@ class ArrayQueue(QueueMachine):
             exchange = Exchange(now, self.swap, self.take, beat.rates)
         h, v, sums = self._access(beat.h, self.rows), self._access(beat.v, self.cols), self._access(beat.acc, beat.lanes)
         if beat.acc:
-            board.sums[beat.acc.address(self.counters)] = now + beat.crossing
+            board.sums[self.row] = now + beat.crossing
         on_h, on_v = (h, sums) if beat.down else (sums or h, v)
         self.lanes = on_h.touching if on_h else self.lanes[0], on_v.touching if on_v else self.lanes[1]
         board.grid.issue(now, instruction.op, h, v, sums, self.zero, exchange)

@@ -79,7 +79,6 @@ class Grid:
         if v:
             self.entering.enter(self.north, v)
         if exchange:
-            self.exchanges = [earlier for earlier in self.exchanges if now < earlier.issued + self.depth]
             self.exchanges.append(exchange)
         if op in MACS:
             kind = MACS[op]
@@ -113,19 +112,19 @@ class Grid:
     def _execute(self, now: int, window: Window) -> None:
         """What is on the ports in this cycle comes to the first row and column, and every PE executes the beat that has come to it."""
         window.west[:], window.north[:] = self.on_west, self.on_north
-        passing = [(exchange, now - exchange.issued) for exchange in self.exchanges if now < exchange.issued + self.depth]
-        for exchange, age in passing:
+        self.exchanges = [exchange for exchange in self.exchanges if now < exchange.issued + self.depth]
+        for exchange in self.exchanges:
             if exchange.swap:
-                here = self.waves[age]
+                here = self.waves[now - exchange.issued]
                 self.w.reshape(-1)[here] = self.weights.registers.reshape(-1)[here]
         self._multiply(now, window)
-        for exchange, age in passing:
+        for exchange in self.exchanges:
             if exchange.take:
-                self._take(self.waves[age], exchange.rates)
+                self._take(self.waves[now - exchange.issued], exchange.rates)
 
     def _multiply(self, now: int, window: Window) -> None:
         """The products and sums of all PEs; kinds of beats of which none is in flight are left out."""
-        here = {kind: window.beats[kind].copy() for kind in MACS.values() if now < self.last[kind] + self.depth}
+        here = {kind: window.beats[kind].copy() for kind, last in enumerate(self.last) if now < last + self.depth}
         if not here:
             return
         h, v, w, g = window.h, window.v, self.w, self.g
