@@ -64,6 +64,7 @@ class WeightChain(_Chain):
         super().__init__(machine, timetable, side, np.tri(machine.rows, dtype=np.bool_))
         column = np.zeros((machine.rows + 1, machine.cols), machine.accumulator.numpy)
         self.entering, self.above, self.registers = column[0], column[:-1], column[1:]
+        self.flat = self.registers.reshape(-1)
 
     def shift(self, enables: Mask, entering: Array) -> None:
         """The cycle's step of every column."""
@@ -77,6 +78,7 @@ class GradientChain(_Chain):
     def __init__(self, machine: Machine, timetable: Timetable, side: Side) -> None:
         super().__init__(machine, timetable, side, np.tri(machine.rows, dtype=np.bool_).T)
         self.registers: Array = np.zeros((machine.rows, machine.cols), machine.accumulator.numpy)
+        self.flat = self.registers.reshape(-1)
 
     def shift(self, enables: Mask) -> Array:
         """The cycle's step of every column; what leaves row R−1."""

@@ -8,7 +8,6 @@
 A beat is executed by a diagonal of PEs at a time, those with the same r+c, and by all of them in the course of R+C−1 cycles.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +40,7 @@ class Grid:
         self.depth = depth = rows + cols - 1
         """Cycles for which a beat is in flight."""
         self.w, self.g = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(2))
+        self.flat_w, self.flat_g = self.w.reshape(-1), self.g.reshape(-1)
         self.links = Links(machine)
         self.last = [-depth] * len(MACS)
         """Cycle in which the last beat of each kind was issued."""
@@ -116,7 +116,7 @@ class Grid:
         for exchange in self.exchanges:
             if exchange.swap:
                 here = self.waves[now - exchange.issued]
-                self.w.reshape(-1)[here] = self.weights.registers.reshape(-1)[here]
+                self.flat_w[here] = self.weights.flat[here]
         self._multiply(now, window)
         for exchange in self.exchanges:
             if exchange.take:
@@ -128,18 +128,24 @@ class Grid:
         if not here:
             return
         h, v, w, g = window.h, window.v, self.w, self.g
-        left, right = _chosen(here, (h, v, v)), _chosen(here, (w, w, h))
+        operands = (h, w, v), (v, w, h), (v, h, g)
+        first, *others = here
+        left, right, addend = operands[first]
+        for kind in others:
+            its_left, its_right, its_addend = operands[kind]
+            left, right = _where(here[kind], its_left, left), _where(here[kind], its_right, right)
+            addend = _where(here[kind], its_addend, addend)
         if self.operand is not self.accumulator:
             left, right = (convert(convert(values, self.operand), self.accumulator) for values in (left, right))
         result = left * right
-        result += _chosen(here, (v, h, g))
+        result += addend
         places = (v, h, g)
         for kind, having in here.items():
             np.putmask(places[kind], having, result)
 
     def _take(self, here: slice, rates: tuple[float, float] | None) -> None:
         """`upd` and `take`, which leave their result in g_out and clear g."""
-        w, g, out = (registers.reshape(-1) for registers in (self.w, self.g, self.gradients.registers))
+        w, g, out = self.flat_w, self.flat_g, self.gradients.flat
         if rates:
             w[here] = updated(w[here], g[here], *rates)
         out[here] = w[here] if rates else g[here]
@@ -152,12 +158,10 @@ def _wave(age: int, rows: int, cols: int) -> slice:
     return slice(age + first * (cols - 1), age + last * (cols - 1) + 1, max(1, cols - 1))
 
 
-def _chosen(here: dict[int, Mask], values: Sequence[Array]) -> Array:
-    """For each PE the values that belong to its beat, of those for the kinds of ``MACS``; any where it has none of them."""
-    first, *others = here
-    chosen = values[first]
-    for kind in others:
-        if values[kind] is not values[first]:
-            chosen = chosen.copy() if chosen is values[first] else chosen
-            np.putmask(chosen, here[kind], values[kind])
+def _where(having: Mask, values: Array, others: Array) -> Array:
+    """As ``np.where``, in half the time, and in none where all values are the same."""
+    if values is others:
+        return values
+    chosen = others.copy()
+    np.putmask(chosen, having, values)
     return chosen
