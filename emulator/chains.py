@@ -51,8 +51,13 @@ class _Chain:
         return moved
 
     def steps(self, now: int, enables: Mask) -> bool:
-        """Whether any column does a step in this cycle; ``enables`` of the rows in column 0 are set for the step that issues."""
+        """Whether any column does a step in this cycle; ``enables`` of the rows in column 0 are set for the step that issues.
+
+        A cycle after the last step of the last column, no row is enabled any more.
+        """
         step = now - self.started
+        if step > self.depth:
+            return False
         enables[:] = self.enabled[step] if step < self.rows else self.disabled
         return step < self.depth
 

@@ -2,7 +2,8 @@
 
 Nothing is moved.  Instead, the window on it moves against it: in this cycle, what comes to PE(r,c) from the west lies at ``h[at+r·C+c]``,
 where what goes on is left, and will be found by PE(r,c+1) when ``at`` is one less.  What leaves a row in the east is then where something
-else enters the next row, and is overwritten.  Likewise, what comes from the north lies at ``v[at·C+r·C+c]``.
+else enters the next row: as long as anything is on its way, something has to be put there in each cycle.  Likewise, what comes from the
+north lies at ``v[at·C+r·C+c]``.
 """
 
 import numpy as np
@@ -41,7 +42,7 @@ class Links:
             self.at = self.depth
             for moving, step in ((self.h, 1), (self.v, self.shape[1]), (self.beats.T, 1), (self.loads, 1), (self.drains, 1)):
                 moving[self.depth * step :] = moving[: len(moving) - self.depth * step].copy()
-            self.beats[:, : self.depth] = False
+                moving[: self.depth * step] = 0
         self.at -= 1
 
 

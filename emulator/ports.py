@@ -13,10 +13,10 @@ from isa.stream import Stream
 
 Ints = npt.NDArray[np.int64]
 
-# What stands for the address of a word where a lane touches none; as arrays, since NumPy is faster with those than with numbers.
+# As arrays, since NumPy is faster with those than with numbers.
 _ZERO = np.array(0)
 _KEEPS = np.array(-1)
-"""The lane stays as it is; below that, 0 enters."""
+"""Stands for the address where a lane touches no word and stays as it is; below that, 0 enters."""
 _BEYOND = -(1 << 60)
 """Added to an address, leaves it below _KEEPS."""
 

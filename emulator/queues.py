@@ -95,7 +95,7 @@ class QueueMachine:
         self.occupied_until = board.now + cycles
         self.busy[self.index] += cycles
         self.finish = max(self.finish, finish)
-        board.under_way(finish)
+        board.under_way(max(finish, self.occupied_until))
         if board.counters.slices is not None:
             board.counters.slices.append(Slice(self.queue, self.provenance, board.now, board.now + cycles, label))
 
