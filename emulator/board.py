@@ -3,14 +3,12 @@
 from collections import deque
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from emulator.channel import Channel
 from emulator.counters import Counters
 from emulator.grid import Grid
 from emulator.memory import Memory
-from isa.instructions import Queue
 from isa.program import Program
 from isa.stream import Space
 
@@ -35,11 +33,7 @@ class Board:
         self.last_load = self.last_swap = self.last_take = self.last_drain = -1
         self.sums: dict[int, int] = {}
         """The scoreboard: address of a row of partial sums, first cycle in which it can be read again."""
-        self.updates = [instruction for instruction in program.queues.get(Queue.array, []) if instruction.op == "upd"]
-        rates = [(update["lr"], update["decay"]) for update in self.updates]
-        self.grid = Grid(program.machine, self.memories[Space.spad], self.counters, rates)
-        self.beat: npt.NDArray[np.int64] | None = None
-        """The beat that issues in this cycle."""
+        self.grid = Grid(program.machine, self.memories[Space.spad])
         first = len(program.semaphores)
         self.weight_chain, self.gradient_chain, self.partial_sums, self.dram_channel = range(first, first + 4)
 
@@ -52,4 +46,5 @@ class Board:
 
     def under_way(self, until: int) -> None:
         """Something goes on up to this cycle."""
-        self.horizon = max(self.horizon, until)
+        if until > self.horizon:
+            self.horizon = until

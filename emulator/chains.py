@@ -10,104 +10,83 @@ way will take, and rows that a drain has emptied may be refilled by a take.
 """
 
 from collections.abc import Sequence
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
-from emulator.counters import Counters
-from emulator.memory import Array, Memory
-from emulator.ports import Lanes, Port, read_lanes, within, write_lanes
-from isa.instructions import Queue
+from emulator.memory import Array
+from emulator.ports import Side, Timetable, access
 from isa.machine import Machine
 from isa.stream import Stream
 
-Ints = npt.NDArray[np.int64]
-
-
-class F(IntEnum):
-    """Fields of a step in flight."""
-
-    step = 0
-    """1 more than the step's number; 0: no step."""
-    provenance = 1
-    access = 2
-    """Five fields: the row of the tile that the step moves (see ports.Lanes)."""
+Mask = npt.NDArray[np.bool_]
 
 
 class _Chain:
-    queue: Queue
+    def __init__(self, machine: Machine, timetable: Timetable, side: Side, enabled: Mask) -> None:
+        """``side``: the columns' lanes to the scratchpad; ``enabled``: [step, row]."""
+        self.timetable, self.side, self.enabled = timetable, side, enabled
+        self.disabled = np.zeros(machine.rows, np.bool_)
+        self.rows, self.depth = machine.rows, machine.rows + machine.cols - 1
+        self.started = -self.depth
+        """Cycle in which the last transfer started."""
 
-    def __init__(self, machine: Machine, spad: Memory, counters: Counters) -> None:
-        self.spad, self.counters = spad, counters
-        self.accumulator = machine.accumulator
-        self.registers: Array = np.zeros((machine.rows, machine.cols), machine.accumulator.numpy)
-        """w_next or g_out."""
-        self.steps = np.zeros((F.access + len(Lanes), machine.cols), np.int64)
-        """Column c of it is the step that column c executes in this cycle."""
-        self.row = np.arange(machine.rows)[:, None]
-        self.waiting: list[list[int]] = []
-
-    def begin(self, stream: Stream, counters: Sequence[int], provenance: int) -> None:
-        """A transfer starts in this cycle: its steps issue one a cycle from now on.
+    def begin(self, now: int, stream: Stream, counters: Sequence[int]) -> int:
+        """A transfer starts in this cycle: its steps issue one a cycle from now on; how many words it will have moved.
 
         Raises:
             UserError: the tile leaves the scratchpad.
         """
         address = stream.address(counters)
-        dims = [(max(0, dim.extent(counters)), dim.stride) for dim in stream.dims]
-        within(stream, address, dims, self.spad)
-        (rows, row_stride), (lanes, stride) = dims if len(dims) == 2 else [(1, 0), *dims]
-        last = len(self.registers) - 1
-        for row in range(last, -1, -1):
-            entry = [address + row * row_stride, stride, lanes if row < rows else 0, stream.dtype, stream.operand]
-            self.waiting.append([last - row + 1, provenance, *entry])
+        dims = [(dim.extent(counters), dim.stride) for dim in stream.dims]
+        (rows, row_stride), (words, stride) = dims if len(dims) == 2 else [(1, 0), *dims]
+        moved = 0
+        for step in range(self.rows):
+            row = self.rows - 1 - step
+            count = words if row < rows else 0
+            entering = access(stream, address + row * row_stride, stride, count, self.timetable.memory, self.side.lanes)
+            self.timetable.enter(self.side, entering, delay=step)
+            moved += entering.touching
+        self.started = now
+        return moved
 
-    def _advance(self) -> None:
-        self.steps[:, 1:] = self.steps[:, :-1]
-        self.steps[:, 0] = self.waiting.pop(0) if self.waiting else 0
+    def steps(self, now: int, enables: Mask) -> bool:
+        """Whether any column does a step in this cycle; ``enables`` of the rows in column 0 are set for the step that issues.
 
-    def _port(self) -> Port:
-        return Port(self.counters, self.queue, self.steps[F.provenance])
-
-    def finish(self, now: int) -> None:
-        """Note that the last column has done its last step."""
-        if self.steps[F.step, -1] == len(self.registers):
-            provenance = self.steps[F.provenance, -1]
-            self.counters.finish[provenance] = max(self.counters.finish[provenance], now + 1)
+        A cycle after the last step of the last column, no row is enabled any more.
+        """
+        step = now - self.started
+        if step > self.depth:
+            return False
+        enables[:] = self.enabled[step] if step < self.rows else self.disabled
+        return step < self.depth
 
 
 class WeightChain(_Chain):
     """w_next."""
 
-    queue = Queue.wchain
+    def __init__(self, machine: Machine, timetable: Timetable, side: Side) -> None:
+        super().__init__(machine, timetable, side, np.tri(machine.rows, dtype=np.bool_))
+        column = np.zeros((machine.rows + 1, machine.cols), machine.accumulator.numpy)
+        self.entering, self.above, self.registers = column[0], column[:-1], column[1:]
+        self.flat = self.registers.reshape(-1)
 
-    def read(self) -> Array:
-        """What enters row 0 in this cycle."""
-        self._advance()
-        return read_lanes(self.spad, self.steps[F.access :], self.steps[F.step] > 0, self.accumulator, self._port())
-
-    def shift(self, entering: Array) -> None:
+    def shift(self, enables: Mask, entering: Array) -> None:
         """The cycle's step of every column."""
-        enabled = self.row < self.steps[F.step]
-        if enabled.any():
-            self.registers = np.where(enabled, np.concatenate([entering[None], self.registers[:-1]]), self.registers)
+        self.entering[:] = entering
+        np.copyto(self.registers, self.above, where=enables)
 
 
 class GradientChain(_Chain):
     """g_out."""
 
-    queue = Queue.gchain
+    def __init__(self, machine: Machine, timetable: Timetable, side: Side) -> None:
+        super().__init__(machine, timetable, side, np.tri(machine.rows, dtype=np.bool_).T)
+        self.registers: Array = np.zeros((machine.rows, machine.cols), machine.accumulator.numpy)
+        self.flat = self.registers.reshape(-1)
 
-    def shift(self) -> Array:
+    def shift(self, enables: Mask) -> Array:
         """The cycle's step of every column; what leaves row R−1."""
-        self._advance()
-        leaving: Array = self.registers[-1]
-        enabled = (self.steps[F.step] > 0) & (self.row >= self.steps[F.step] - 1)
-        if enabled.any():
-            self.registers = np.where(enabled, np.concatenate([self.registers[:1], self.registers[:-1]]), self.registers)
+        leaving: Array = self.registers[-1].copy()
+        np.copyto(self.registers[1:], self.registers[:-1], where=enables[1:])
         return leaving
-
-    def write(self, leaving: Array) -> None:
-        """What left in this cycle, to where it belongs."""
-        write_lanes(self.spad, self.steps[F.access :], self.steps[F.step] > 0, leaving, self._port())

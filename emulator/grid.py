@@ -8,72 +8,16 @@
 A beat is executed by a diagonal of PEs at a time, those with the same r+c, and by all of them in the course of R+C−1 cycles.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
 
 from emulator.beats import updated
 from emulator.chains import GradientChain, WeightChain
-from emulator.counters import READ, WRITE, Counters
+from emulator.links import MACS, Links, Mask, Window
 from emulator.memory import Array, Memory, convert
-from emulator.ports import Lanes, Timetable
-from isa.dtypes import DType
-from isa.instructions import Queue
+from emulator.ports import Access, Side, Timetable, nothing
 from isa.machine import Machine
-
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-
-
-class Op(IntEnum):
-    """What a beat is; ``none`` is a cycle without a beat."""
-
-    none = 0
-    fwd = 1
-    dx = 2
-    dw = 3
-    upd = 4
-
-
-class Mode:
-    """What enters a port with a beat."""
-
-    keep = 0
-    """What the port has (`held`, and beats that do not use the port)."""
-    read = 1
-    """Words of a stream; 0 beyond its lanes."""
-    zero = 2
-
-
-class F:
-    """Fields of a beat."""
-
-    op = 0
-    provenance = 1
-    swap = 2
-    take = 3
-    update = 4
-    """Number of the `upd`'s rates."""
-    rows = 5
-    """Lanes in use on the west port: PEs beyond do no MAC that counts."""
-    cols = 6
-    h_mode = 7
-    v_mode = 8
-    h = 9
-    """Five fields: the access of the west port (see ports.Lanes)."""
-    v = 14
-    out = 19
-    """Five fields: where the sums go."""
-
-
-FIELDS = F.out + len(Lanes)
-MACS = (Op.fwd, Op.dx, Op.dw)
-SIZES = np.array([dtype.size for dtype in DType])
-MANY = 1 << 12
-"""Beats that are counted at a time."""
 
 
 @dataclass(slots=True)
@@ -84,184 +28,128 @@ class Exchange:
     swap: bool
     take: bool
     rates: tuple[float, float] | None
-    """Of an `upd`."""
+    """Learning rate and decay of an `upd`."""
 
 
 class Grid:
-    """All registers of the array, its ports, and its two chains.
+    """All registers of the array, its ports, and its two chains."""
 
-    Values on a link go on by one PE a cycle.  Instead of moving them, the window on them moves against them: in this cycle, PE(r,c)
-    finds what comes from the west at ``h[r, at+c]`` and what comes from the north at ``v[at+r, c]``, and leaves there what goes on.
-    Likewise ``flags[op, at+d]`` tells whether the beat that was issued d cycles ago is such a beat.
-    """
-
-    def __init__(self, machine: Machine, spad: Memory, counters: Counters, rates: list[tuple[float, float]]) -> None:
-        """``rates``: (learning rate, decay) of each `upd` by its number."""
-        self.counters, self.rates = counters, rates
+    def __init__(self, machine: Machine, spad: Memory) -> None:
         self.operand, self.accumulator = machine.operand, machine.accumulator
         rows, cols = self.shape = (machine.rows, machine.cols)
-        self.depth = rows + cols - 1
+        self.depth = depth = rows + cols - 1
         """Cycles for which a beat is in flight."""
         self.w, self.g = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(2))
-        self.weights = WeightChain(machine, spad, counters)
-        self.gradients = GradientChain(machine, spad, counters)
-        self.shifting = {WeightChain: 0, GradientChain: 0}
-        """First cycle in which no column of a chain does a step that has begun."""
-        self.at = 0
-        self.h = np.zeros((rows, 2 * self.depth), self.accumulator.numpy)
-        self.v = np.zeros((2 * self.depth, cols), self.accumulator.numpy)
-        self.flags = np.zeros((len(Op), 2 * self.depth), np.bool_)
-        self.last = [-self.depth] * len(Op)
+        self.flat_w, self.flat_g = self.w.reshape(-1), self.g.reshape(-1)
+        self.links = Links(machine)
+        self.last = [-depth] * len(MACS)
         """Cycle in which the last beat of each kind was issued."""
-        self.on_ports = np.zeros(rows + cols, self.accumulator.numpy)
-        """What is on the lanes of the west port, then of the north port."""
-        self.entering = Timetable(spad, rows + cols, max(rows, cols))
-        self.leaving = Timetable(spad, cols + rows, self.depth)
-        """Lanes of the south, then of the east side."""
+        self.quiet = 0
+        """First cycle in which no beat is in flight."""
+        self.west, self.north, self.above = Side(0, rows), Side(rows, cols), Side(rows + cols, cols)
+        self.entering = Timetable(spad, rows + 2 * cols, depth)
+        on_lanes = self.on_lanes = np.zeros(rows + 2 * cols, self.accumulator.numpy)
+        """What is on the lanes that enter: of the west port, of the north port, and of the weights' chain."""
+        self.on_west, self.on_north, self.on_above = on_lanes[:rows], on_lanes[rows : rows + cols], on_lanes[rows + cols :]
+        self.east, self.south, self.below = Side(0, rows), Side(rows, cols), Side(rows + cols, cols)
+        self.leaving = Timetable(spad, rows + 2 * cols, depth)
+        self.weights = WeightChain(machine, self.entering, self.above)
+        self.gradients = GradientChain(machine, self.leaving, self.below)
         self.exchanges: list[Exchange] = []
-        self.waves = [_wave(age, rows, cols) for age in range(self.depth)]
-        self.uncounted: list[tuple[int, Ints]] = []
-        """Beats, with the cycles of their issue."""
+        self.waves = [_wave(age, rows, cols) for age in range(depth)]
 
-    def cycle(self, now: int, issued: Ints | None) -> None:
-        """One cycle: ``issued`` is the beat that issues in it, as FIELDS."""
-        loads, drains = self._shifts(self.weights, now), self._shifts(self.gradients, now)
-        beats = issued is not None or now < max(self.last) + self.depth
-        if beats:
-            self._move()
-        if issued is not None:
-            self._issue(now, issued)
-        if loads:
-            entering = self.weights.read()
+    def issue(
+        self, now: int, op: str, h: Access | None, v: Access | None, sums: Access | None, zero: bool, exchange: Exchange | None
+    ) -> None:
+        """A beat sets out in this cycle: which lane touches which word in which cycle is known from now on.
+
+        ``h`` and ``v`` are the operands that enter the ports; what is None stays as it is on its port.  ``sums`` enter on the other
+        port, as 0 with ``zero``, and are written where they come from.
+        """
+        if sums:
+            entering = nothing(sums.dtype, len(sums.addresses)) if zero else sums
+            if op == "fwd":
+                v = entering
+                self.leaving.enter(self.south, sums, self.shape[0] - 1)
+            else:
+                h = entering
+                self.leaving.enter(self.east, sums, self.shape[1] - 1)
+        if h:
+            self.entering.enter(self.west, h)
+        if v:
+            self.entering.enter(self.north, v)
+        if exchange:
+            self.exchanges.append(exchange)
+        if op in MACS:
+            kind = MACS[op]
+            self.links.window.beat[kind], self.last[kind] = True, now
+        self.quiet = now + self.depth
+
+    def cycle(self, now: int) -> None:
+        """One cycle of all that is under way."""
+        window = self.links.window
+        beats, loads, drains = now < self.quiet, self.weights.steps(now, window.load), self.gradients.steps(now, window.drain)
+        if beats or loads:
+            self.entering.read(self.on_lanes, self.accumulator)
         if drains:
-            leaving = self.gradients.shift()
+            leaving = self.gradients.shift(window.drains)
         if beats:
-            self._execute(now)
+            self._execute(now, window)
         if loads:
-            self.weights.shift(entering)
-            self.weights.finish(now)
+            self.weights.shift(window.loads, self.on_above)
         # Whatever is written in this cycle can be read from the next one.
         if drains:
-            self.gradients.write(leaving)
-            self.gradients.finish(now)
-        if beats:
-            self._sums_leave(now)
+            self.leaving.write(self.below, leaving)
+        if now < self.last[MACS["fwd"]] + self.depth:
+            self.leaving.write(self.south, window.south)
+        if now < self.last[MACS["dx"]] + self.depth:
+            self.leaving.write(self.east, window.east)
+        if beats or loads or drains:
+            self.links.advance()
+            self.entering.advance()
+            self.leaving.advance()
 
-    def _shifts(self, chain: WeightChain | GradientChain, now: int) -> bool:
-        """Whether any column of a chain does a step in this cycle."""
-        if chain.waiting:
-            self.shifting[type(chain)] = now + self.shape[1]
-        return now < self.shifting[type(chain)]
-
-    def _move(self) -> None:
-        """Everything in flight goes on by one PE."""
-        if self.at == 0:
-            self.at = self.depth
-            for moving in (self.h.T, self.v, self.flags.T):
-                moving[self.depth :] = moving[: self.depth]
-                moving[: self.depth] = 0
-        self.at -= 1
-        self.entering.advance()
-        self.leaving.advance()
-
-    def _issue(self, now: int, issued: Ints) -> None:
-        """A beat sets out: which lane touches which word in which cycle is known from now on."""
-        beat = issued.tolist()
-        rows, cols = self.shape
-        op = beat[F.op]
-        self.flags[op, self.at], self.last[op] = True, now
-        for mode, fields, lanes, first in ((beat[F.h_mode], F.h, rows, 0), (beat[F.v_mode], F.v, cols, rows)):
-            if mode != Mode.keep:
-                address, stride, touching, dtype, _ = beat[fields : fields + len(Lanes)]
-                self.entering.enter(first, lanes, 0, dtype, address, stride, touching if mode == Mode.read else 0)
-        if op == Op.fwd or op == Op.dx:
-            address, stride, touching, dtype, _ = beat[F.out :]
-            lanes, first, delay = (cols, 0, rows - 1) if op == Op.fwd else (rows, cols, cols - 1)
-            self.leaving.enter(first, lanes, delay, dtype, address, stride, touching)
-        if beat[F.swap] or beat[F.take]:
-            rates = self.rates[beat[F.update]] if op == Op.upd else None
-            self.exchanges = [exchange for exchange in self.exchanges if now < exchange.issued + self.depth]
-            self.exchanges.append(Exchange(now, bool(beat[F.swap]), bool(beat[F.take]), rates))
-        self.uncounted.append((now, issued))
-        if len(self.uncounted) == MANY:
-            self.count()
-
-    def _execute(self, now: int) -> None:
+    def _execute(self, now: int, window: Window) -> None:
         """What is on the ports in this cycle comes to the first row and column, and every PE executes the beat that has come to it."""
-        rows = self.shape[0]
-        self.entering.read(self.on_ports, self.accumulator)
-        self.h[:, self.at], self.v[self.at] = self.on_ports[:rows], self.on_ports[rows:]
-        passing = [(exchange, now - exchange.issued) for exchange in self.exchanges if now < exchange.issued + self.depth]
-        for exchange, age in passing:
+        window.west[:], window.north[:] = self.on_west, self.on_north
+        self.exchanges = [exchange for exchange in self.exchanges if now < exchange.issued + self.depth]
+        for exchange in self.exchanges:
             if exchange.swap:
-                here = self.waves[age]
-                self.w.reshape(-1)[here] = self.weights.registers.reshape(-1)[here]
-        self._multiply(now)
-        for exchange, age in passing:
+                here = self.waves[now - exchange.issued]
+                self.flat_w[here] = self.weights.flat[here]
+        self._multiply(now, window)
+        for exchange in self.exchanges:
             if exchange.take:
-                self._take(self.waves[age], exchange.rates)
+                self._take(self.waves[now - exchange.issued], exchange.rates)
 
-    def _multiply(self, now: int) -> None:
+    def _multiply(self, now: int, window: Window) -> None:
         """The products and sums of all PEs; kinds of beats of which none is in flight are left out."""
-        rows, cols = self.shape
-        here = {kind: self._having(op) for kind, op in enumerate(MACS) if now < self.last[op] + self.depth}
+        here = {kind: window.beats[kind].copy() for kind, last in enumerate(self.last) if now < last + self.depth}
         if not here:
             return
-        h, v, w, g = self.h[:, self.at : self.at + cols], self.v[self.at : self.at + rows], self.w, self.g
-        result = self._multiplied(_chosen(here, (h, v, v))) * self._multiplied(_chosen(here, (w, w, h)))
-        result += _chosen(here, (v, h, g))
+        h, v, w, g = window.h, window.v, self.w, self.g
+        operands = (h, w, v), (v, w, h), (v, h, g)
+        first, *others = here
+        left, right, addend = operands[first]
+        for kind in others:
+            its_left, its_right, its_addend = operands[kind]
+            left, right = _where(here[kind], its_left, left), _where(here[kind], its_right, right)
+            addend = _where(here[kind], its_addend, addend)
+        if self.operand is not self.accumulator:
+            left, right = (convert(convert(values, self.operand), self.accumulator) for values in (left, right))
+        result = left * right
+        result += addend
         places = (v, h, g)
         for kind, having in here.items():
             np.putmask(places[kind], having, result)
 
-    def _having(self, op: Op) -> Mask:
-        """[r, c]: whether PE(r,c) has such a beat in this cycle, the one that was issued r+c cycles ago."""
-        start = op * self.flags.shape[1] + self.at
-        return np.ascontiguousarray(np.ndarray(self.shape, np.bool_, self.flags, start, (1, 1)))
-
-    def _multiplied(self, values: Array) -> Array:
-        """Values as a multiplier takes them; the product is formed in the accumulator's type."""
-        return convert(convert(values, self.operand), self.accumulator)
-
     def _take(self, here: slice, rates: tuple[float, float] | None) -> None:
         """`upd` and `take`, which leave their result in g_out and clear g."""
-        w, g, out = (registers.reshape(-1) for registers in (self.w, self.g, self.gradients.registers))
+        w, g, out = self.flat_w, self.flat_g, self.gradients.flat
         if rates:
             w[here] = updated(w[here], g[here], *rates)
         out[here] = w[here] if rates else g[here]
         g[here] = 0
-
-    def _sums_leave(self, now: int) -> None:
-        rows, cols = self.shape
-        fwd, dx, _ = MACS
-        if now < self.last[fwd] + self.depth:
-            self.leaving.write(0, self.v[self.at + rows - 1])
-        if now < self.last[dx] + self.depth:
-            self.leaving.write(cols, self.h[:, self.at + cols - 1])
-
-    def count(self) -> None:
-        """Count what the beats do in the course of their flight that were issued since the last time."""
-        if not self.uncounted:
-            return
-        issued, beats = np.array([cycle for cycle, _ in self.uncounted]), np.array([beat for _, beat in self.uncounted]).T
-        self.uncounted = []
-        counters, (rows, cols) = self.counters, self.shape
-        op, provenance = beats[F.op], beats[F.provenance]
-        macs = np.minimum(beats[F.rows], rows) * np.minimum(beats[F.cols], cols)
-        np.add.at(counters.macs, provenance, np.where(np.isin(op, MACS), macs, 0))
-        np.maximum.at(counters.finish, provenance, issued + self.depth)
-        south, east = op == Op.fwd, op == Op.dx
-        for fields, direction, touches, lanes in (
-            (F.h, READ, beats[F.h_mode] == Mode.read, rows),
-            (F.v, READ, beats[F.v_mode] == Mode.read, cols),
-            (F.out, WRITE, south, cols),
-            (F.out, WRITE, east, rows),
-        ):
-            _, _, touching, dtype, operand = beats[fields : fields + len(Lanes)]
-            words = np.where(touches, np.minimum(touching, lanes), 0)
-            where = provenance, direction, operand, Queue.array
-            np.add.at(counters.words, where, words)
-            np.add.at(counters.bytes, where, words * SIZES[dtype])
 
 
 def _wave(age: int, rows: int, cols: int) -> slice:
@@ -270,11 +158,10 @@ def _wave(age: int, rows: int, cols: int) -> slice:
     return slice(age + first * (cols - 1), age + last * (cols - 1) + 1, max(1, cols - 1))
 
 
-def _chosen(here: dict[int, Mask], values: Sequence[Array]) -> Array:
-    """For each PE the values that belong to its beat, of those for the kinds of ``MACS``; any where it has none of them."""
-    first, *others = here
-    chosen = values[first]
-    for kind in others:
-        if values[kind] is not values[first]:
-            chosen = np.where(here[kind], values[kind], chosen)
+def _where(having: Mask, values: Array, others: Array) -> Array:
+    """As ``np.where``, in half the time, and in none where all values are the same."""
+    if values is others:
+        return values
+    chosen = others.copy()
+    np.putmask(chosen, having, values)
     return chosen

@@ -1,18 +1,17 @@
-"""The queues of the stepped engine: in each cycle each one looks whether its next instruction may issue.
+"""The queues of the stepped engine but the array's: in each cycle each one looks whether its next instruction may issue.
 
 Nothing here computes when that will be; the conditions are looked at anew in every cycle.
 """
 
-import numpy as np
+from collections import Counter
 
 from emulator.board import Board
+from emulator.chains import GradientChain, WeightChain
 from emulator.costs import results_of, vector_cycles, words_of
 from emulator.counters import READ, WRITE, Slice
-from emulator.grid import FIELDS, F, Mode, Op
 from emulator.memory import convert
-from emulator.ports import Lanes, access
 from emulator.vector import compute
-from isa.instructions import HELD, IMM, Instruction, Queue
+from isa.instructions import IMM, Instruction, Queue
 from isa.sequencer import Sequencer
 from isa.stream import Space, Stream
 
@@ -25,11 +24,12 @@ class QueueMachine:
         self.sequencer = Sequencer(board.program.queues.get(queue, []))
         self.steps = self.sequencer.steps()
         self.occupied_until = 0
-        self.occupied_by = 0
-        """Provenance of the instruction that occupies the queue."""
         self.finish = 0
         """First cycle in which all that was issued is done."""
-        self.index, self.counters, self.counts = -1, [0], [0]
+        self.busy: Counter[int] = Counter()
+        """Cycles for which each instruction has occupied the queue."""
+        self.stalls: Counter[tuple[int, int]] = Counter()
+        """Cycles for which an instruction could not issue, by its index and the cause."""
         self.ended = False
         self._next()
 
@@ -37,48 +37,51 @@ class QueueMachine:
         self.index, self.counters, self.counts = next(self.steps, (-1, [], []))
 
     @property
-    def instruction(self) -> Instruction:
-        return self.sequencer.code[self.index]
-
-    @property
     def provenance(self) -> int:
-        owner = self.instruction.provenance
+        return self.owner(self.index)
+
+    def owner(self, index: int) -> int:
+        """Provenance of the instruction at this index."""
+        owner = self.sequencer.code[index].provenance
         return len(self.board.program.provenance) if owner is None else owner
 
     def cycle(self) -> None:
-        """What the queue does in the board's cycle."""
-        board = self.board
-        if board.now >= self.occupied_until and not self.ended:
-            cause = self._go_on()
-            if cause is not None:
-                board.counters.stalls[self.provenance, self.queue, cause] += 1
-        if board.now < self.occupied_until:
-            board.counters.busy[self.occupied_by, self.queue] += 1
-
-    def _go_on(self) -> int | None:
-        """Pass semaphores and issue one timed instruction; what it waits for if something stands in the way."""
-        board = self.board
+        """Pass semaphores and issue one timed instruction, or note what it waits for, in a cycle in which nothing occupies the queue."""
+        board, code = self.board, self.sequencer.code
         while self.index >= 0:
-            instruction = self.instruction
+            instruction = code[self.index]
             if instruction.op == "signal":
                 visible = max(board.now + 1, self.finish)
-                board.tokens[instruction["sem"]].append(visible)
+                board.tokens[instruction.args["sem"]].append(visible)
                 board.under_way(visible)
             elif instruction.op == "wait":
-                tokens = board.tokens[instruction["sem"]]
+                semaphore = instruction.args["sem"]
+                tokens = board.tokens[semaphore]
                 if not tokens or tokens[0] > board.now:
-                    return int(instruction["sem"])
+                    self.stalls[self.index, semaphore] += 1
+                    return
                 tokens.popleft()
+                board.under_way(board.now)
             else:
                 cause = self._blocked(instruction)
                 if cause is None:
                     self._issue(instruction)
                     self._next()
-                return cause
+                else:
+                    self.stalls[self.index, cause] += 1
+                return
             self._next()
+        self._end()
+
+    def _end(self) -> None:
+        """The queue is through: what it did is counted."""
         self.ended = True
-        board.counters.ended[self.queue] = board.now
-        return None
+        counters = self.board.counters
+        counters.ended[self.queue] = self.board.now
+        for index, cycles in self.busy.items():
+            counters.busy[self.owner(index), self.queue] += cycles
+        for (index, cause), cycles in self.stalls.items():
+            counters.stalls[self.owner(index), self.queue, cause] += cycles
 
     def _blocked(self, instruction: Instruction) -> int | None:
         """The first cause for which the instruction cannot issue in this cycle."""
@@ -89,16 +92,26 @@ class QueueMachine:
 
     def _occupy(self, cycles: int, finish: int, label: str) -> None:
         board = self.board
-        self.occupied_until, self.occupied_by = board.now + cycles, self.provenance
+        self.occupied_until = board.now + cycles
+        self.busy[self.index] += cycles
         self.finish = max(self.finish, finish)
         board.under_way(max(finish, self.occupied_until))
         if board.counters.slices is not None:
             board.counters.slices.append(Slice(self.queue, self.provenance, board.now, board.now + cycles, label))
 
     def _done_at(self, cycle: int) -> None:
-        """Count the finish of an instruction that no register tells."""
+        """Count the finish of an instruction."""
         finish = self.board.counters.finish
         finish[self.provenance] = max(finish[self.provenance], cycle)
+
+    def _tile(self, chain: WeightChain | GradientChain, direction: int, stream: Stream) -> None:
+        """A transfer of either chain of tiles starts."""
+        board, machine = self.board, self.board.machine
+        words = chain.begin(board.now, stream, self.counters)
+        board.counters.access(self.provenance, direction, stream, self.queue, words)
+        finish = board.now + machine.rows + machine.cols - 1
+        self._done_at(finish)
+        self._occupy(machine.rows, finish, self.sequencer.code[self.index].op)
 
 
 class DmaQueue(QueueMachine):
@@ -128,10 +141,9 @@ class WeightQueue(QueueMachine):
         return None if taken else board.weight_chain
 
     def _issue(self, instruction: Instruction) -> None:
-        board, machine = self.board, self.board.machine
-        board.grid.weights.begin(instruction["src"], self.counters, self.provenance)
+        board = self.board
         board.loads, board.last_load = board.loads + 1, board.now
-        self._occupy(machine.rows, board.now + machine.rows + machine.cols - 1, "wload")
+        self._tile(board.grid.weights, READ, instruction["src"])
 
 
 class GradientQueue(QueueMachine):
@@ -141,10 +153,9 @@ class GradientQueue(QueueMachine):
         return None if taken else board.gradient_chain
 
     def _issue(self, instruction: Instruction) -> None:
-        board, machine = self.board, self.board.machine
-        board.grid.gradients.begin(instruction["dst"], self.counters, self.provenance)
+        board = self.board
         board.drains, board.last_drain = board.drains + 1, board.now
-        self._occupy(machine.rows, board.now + machine.rows + machine.cols - 1, "drain")
+        self._tile(board.grid.gradients, WRITE, instruction["dst"])
 
 
 class VectorQueue(QueueMachine):
@@ -164,64 +175,3 @@ class VectorQueue(QueueMachine):
             board.commits.append((board.now + cycles, *compute(instruction, board.memories[Space.spad], self.counters)))
         self._done_at(board.now + cycles)
         self._occupy(cycles, board.now + cycles, f"{instruction.op} {instruction['fn']}")
-
-
-class ArrayQueue(QueueMachine):
-    """Issues beats; ``lanes`` is how many lanes of each port the beat before used, for `held`."""
-
-    def __init__(self, queue: Queue, board: Board) -> None:
-        self.lanes = {"h": 0, "v": 0}
-        super().__init__(queue, board)
-
-    def _raised(self, instruction: Instruction, flag: str) -> bool:
-        return flag in instruction.args and instruction[flag].holds(self.counters, self.counts)
-
-    def _takes(self, instruction: Instruction) -> bool:
-        return instruction.op == "upd" or self._raised(instruction, "take")
-
-    def _blocked(self, instruction: Instruction) -> int | None:
-        board, now = self.board, self.board.now
-        if self._raised(instruction, "swap") and not (board.loads > board.swaps and now >= board.last_load + board.machine.rows):
-            return board.weight_chain
-        if self._takes(instruction) and not (board.takes == board.drains and (not board.takes or now >= board.last_drain + 1)):
-            return board.gradient_chain
-        if instruction.op in ("fwd", "dx") and not self._raised(instruction, "zero"):
-            row = instruction["acc"].address(self.counters)
-            if now < board.sums.get(row, 0):
-                return board.partial_sums
-        return None
-
-    def _issue(self, instruction: Instruction) -> None:
-        board, machine = self.board, self.board.machine
-        if self._raised(instruction, "swap"):
-            board.swaps, board.last_swap = board.swaps + 1, board.now
-        if self._takes(instruction):
-            board.takes, board.last_take = board.takes + 1, board.now
-        if instruction.op in ("fwd", "dx"):
-            returned = board.now + (machine.rows if instruction.op == "fwd" else machine.cols)
-            board.sums = {row: cycle for row, cycle in board.sums.items() if cycle > board.now}
-            board.sums[instruction["acc"].address(self.counters)] = returned
-        board.beat = self._beat(instruction)
-        self._occupy(1, board.now + machine.rows + machine.cols - 1, instruction.op)
-
-    def _beat(self, instruction: Instruction) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
-        """The fields that travel with the wave."""
-        beat = np.zeros(FIELDS, np.int64)
-        spad = self.board.memories[Space.spad]
-        for port, mode, fields in (("h", F.h_mode, F.h), ("v", F.v_mode, F.v)):
-            if isinstance(instruction.args.get(port, HELD), Stream):
-                beat[mode] = Mode.read
-                beat[fields : fields + len(Lanes)] = access(instruction[port], self.counters, spad)
-                self.lanes[port] = int(beat[fields + Lanes.lanes])
-        if "acc" in instruction.args:
-            port, mode, fields = ("v", F.v_mode, F.v) if instruction.op == "fwd" else ("h", F.h_mode, F.h)
-            beat[mode] = Mode.zero if self._raised(instruction, "zero") else Mode.read
-            beat[F.out : F.out + len(Lanes)] = access(instruction["acc"], self.counters, spad)
-            beat[fields : fields + len(Lanes)] = beat[F.out : F.out + len(Lanes)]
-            self.lanes[port] = int(beat[F.out + Lanes.lanes])
-        beat[F.op], beat[F.provenance] = Op[instruction.op], self.provenance
-        beat[F.swap], beat[F.take] = self._raised(instruction, "swap"), self._takes(instruction)
-        beat[F.rows], beat[F.cols] = self.lanes["h"], self.lanes["v"]
-        if instruction.op == "upd":
-            beat[F.update] = next(n for n, update in enumerate(self.board.updates) if update is instruction)
-        return beat

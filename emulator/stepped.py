@@ -6,11 +6,12 @@ chains do their step.
 
 import numpy as np
 
+from emulator.array_queue import ArrayQueue
 from emulator.board import Board
 from emulator.counters import Counters
 from emulator.deadlock import deadlock
 from emulator.memory import Memory
-from emulator.queues import ArrayQueue, DmaQueue, GradientQueue, QueueMachine, VectorQueue, WeightQueue
+from emulator.queues import DmaQueue, GradientQueue, QueueMachine, VectorQueue, WeightQueue
 from isa.instructions import Queue
 from isa.program import Program
 
@@ -44,19 +45,16 @@ class SteppedEngine:
             while True:
                 if board.commits:
                     board.commit()
-                board.beat = None
-                proceeds = False
+                ended = False
                 for queue in queues:
-                    index = queue.index
-                    queue.cycle()
-                    proceeds |= queue.index != index
-                queues = [queue for queue in queues if not queue.ended]
+                    if board.now >= queue.occupied_until:
+                        queue.cycle()
+                        ended |= queue.ended
+                if ended:
+                    queues = [queue for queue in queues if not queue.ended]
                 if not queues and board.now >= board.horizon:
-                    board.grid.count()
                     return board.counters
-                if proceeds or board.beat is not None:
-                    board.under_way(board.now)
                 if board.now > board.horizon + settling:
                     raise deadlock(self.program, {queue.queue: queue.index for queue in queues})
-                board.grid.cycle(board.now, board.beat)
+                board.grid.cycle(board.now)
                 board.now += 1

@@ -80,7 +80,7 @@ class When:
     def holds(self, counters: "list[int] | tuple[int, ...]", counts: "list[int] | tuple[int, ...]") -> bool:
         """Whether the flag is raised at these loop counters; ``counts`` are the loops' turns."""
         if self.kind == "first":
-            return all(counters[level] == 0 for level in self.levels)
+            return not any(map(counters.__getitem__, self.levels))
         if self.kind == "last":
             return all(counters[level] == counts[level] - 1 for level in self.levels)
         return False

@@ -14,6 +14,7 @@ All addresses and strides are in bytes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import mul
 
 from isa.dtypes import DType
 
@@ -71,7 +72,7 @@ class Ring:
 
     def offset(self, counters: Sequence[int]) -> int:
         """Byte offset of the slot in use."""
-        turns = sum(s * c for s, c in zip(self.steps, counters, strict=False))
+        turns: int = sum(map(mul, self.steps, counters))
         return self.size * ((self.start + turns) % self.slots)
 
 
@@ -95,7 +96,7 @@ class Stream:
 
     def address(self, counters: Sequence[int]) -> int:
         """Byte address of the first word at the given loop counters."""
-        here = self.base + sum(s * c for s, c in zip(self.strides, counters, strict=False))
+        here: int = self.base + sum(map(mul, self.strides, counters))
         return here + (self.ring.offset(counters) if self.ring else 0)
 
     def shape(self, counters: Sequence[int]) -> tuple[int, ...]:

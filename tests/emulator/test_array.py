@@ -111,6 +111,21 @@ def test_tiles_follow_each_other(engine: Any, rows: int, cols: int, batch: int, 
 
 
 @ENGINES
+@pytest.mark.parametrize("batch", range(1, 30))
+def test_a_tile_stays_in_w_next_until_it_is_swapped_in(engine: Any, batch: int) -> None:
+    rows, cols, tiles = 4, 3, 8
+    spad = Spad(X=(batch, rows), W=(tiles, rows, cols), Y=(tiles, batch, cols))
+    x, y = spad.stream("X", [(rows, 1)], [0, rows]), spad.stream("Y", [(cols, 1)], [batch * cols, cols])
+    code = {
+        Queue.wchain: loop(tiles, make("wload", src=spad.stream("W", [(rows, cols), (cols, 1)], [rows * cols]))),
+        Queue.array: loop(tiles, loop(batch, make("fwd", h=x, acc=y, zero=ALWAYS, swap=FIRST_1, provenance=0))),
+    }
+    xs, ws = integers(1, batch, rows), integers(2, tiles, rows, cols)
+    result = Emulator(spad.program(wide_machine(rows, cols), code), engine).run({**zeros(spad), "X": xs, "W": ws})
+    np.testing.assert_array_equal(result.outputs["Y'"], xs @ ws)
+
+
+@ENGINES
 def test_update_in_place_puts_the_new_weight_on_the_chain(engine: Any) -> None:
     rows, cols, batch = 3, 4, 2
     spad = Spad(X=(batch, rows), W=(rows, cols), dY=(batch, cols), dW=(rows, cols), Y=(batch, cols))

@@ -1,0 +1,103 @@
+"""The array's queue in the stepped engine: when a beat may issue, and what it touches."""
+
+from collections import Counter
+
+from emulator.board import Board
+from emulator.counters import READ, WRITE
+from emulator.grid import Exchange
+from emulator.links import MACS
+from emulator.ports import Access, access
+from emulator.queues import QueueMachine
+from isa.instructions import ALWAYS, NEVER, Instruction, Queue
+from isa.machine import Machine
+from isa.stream import Space, Stream
+
+
+class Beat:
+    """An instruction of the array: what is the same whenever it issues."""
+
+    def __init__(self, instruction: Instruction, machine: Machine) -> None:
+        args = instruction.args
+        self.h, self.v, self.acc = (value if isinstance(value, Stream) else None for value in map(args.get, ("h", "v", "acc")))
+        """None for `held` and for what the beat does not use."""
+        self.swap, self.zero, self.take = (args.get(flag, NEVER) for flag in ("swap", "zero", "take"))
+        self.rates = None
+        if instruction.op == "upd":
+            self.take, self.rates = ALWAYS, (args["lr"], args["decay"])
+        self.down = instruction.op == "fwd"
+        """Whether sums go from the north to the south."""
+        self.lanes, self.crossing = (machine.cols, machine.rows) if self.down else (machine.rows, machine.cols)
+        """Lanes of sums, and the cycles after which they are back."""
+
+
+class ArrayQueue(QueueMachine):
+    """Issues beats."""
+
+    def __init__(self, queue: Queue, board: Board) -> None:
+        self.rows, self.cols = board.machine.rows, board.machine.cols
+        self.spad = board.memories[Space.spad]
+        self.depth = self.rows + self.cols - 1
+        self.lanes = (0, 0)
+        """Lanes in use on h and v: those of the beat before, for `held`."""
+        self.counted: Counter[tuple[int, bool, tuple[int, int]]] = Counter()
+        """How many beats did the same: by their index, whether sums entered as 0, and the lanes in use."""
+        self.issued: dict[int, int] = {}
+        """By its index, the cycle in which a beat was issued last."""
+        super().__init__(queue, board)
+        self.beats = [Beat(instruction, board.machine) for instruction in self.sequencer.code]
+
+    def _blocked(self, instruction: Instruction) -> int | None:
+        board, now, beat, loops = self.board, self.board.now, self.beats[self.index], (self.counters, self.counts)
+        self.swap, self.zero, self.take = beat.swap.holds(*loops), beat.zero.holds(*loops), beat.take.holds(*loops)
+        if self.swap and not (board.loads > board.swaps and now >= board.last_load + self.rows):
+            return board.weight_chain
+        if self.take and not (board.takes == board.drains and (not board.takes or now >= board.last_drain + 1)):
+            return board.gradient_chain
+        if beat.acc:
+            self.row = beat.acc.address(self.counters)
+            if not self.zero and now < board.sums.get(self.row, 0):
+                return board.partial_sums
+        return None
+
+    def _issue(self, instruction: Instruction) -> None:
+        board, now, beat = self.board, self.board.now, self.beats[self.index]
+        exchange = None
+        if self.swap:
+            board.swaps, board.last_swap = board.swaps + 1, now
+        if self.take:
+            board.takes, board.last_take = board.takes + 1, now
+        if self.swap or self.take:
+            exchange = Exchange(now, self.swap, self.take, beat.rates)
+        h, v, sums = self._access(beat.h, self.rows), self._access(beat.v, self.cols), self._access(beat.acc, beat.lanes)
+        if beat.acc:
+            board.sums[self.row] = now + beat.crossing
+        on_h, on_v = (h, sums) if beat.down else (sums or h, v)
+        self.lanes = on_h.touching if on_h else self.lanes[0], on_v.touching if on_v else self.lanes[1]
+        board.grid.issue(now, instruction.op, h, v, sums, self.zero, exchange)
+        self.counted[self.index, self.zero, self.lanes] += 1
+        self.issued[self.index] = now
+        self._occupy(1, now + self.depth, instruction.op)
+
+    def _access(self, stream: Stream | None, lanes: int) -> Access | None:
+        """What goes through the lanes of a port, if anything does."""
+        if stream is None:
+            return None
+        (dim,) = stream.dims
+        return access(stream, stream.address(self.counters), dim.stride, dim.extent(self.counters), self.spad, lanes)
+
+    def _end(self) -> None:
+        super()._end()
+        counters = self.board.counters
+        for index, cycle in self.issued.items():
+            counters.finish[self.owner(index)] = max(counters.finish[self.owner(index)], cycle + self.depth)
+        for (index, zero, (h, v)), beats in self.counted.items():
+            instruction, owner = self.sequencer.code[index], self.owner(index)
+            if instruction.op in MACS:
+                counters.macs[owner] += h * v * beats
+            for name, lanes in (("h", h), ("v", v), ("acc", v if instruction.op == "fwd" else h)):
+                stream = instruction.args.get(name)
+                if isinstance(stream, Stream):
+                    if name != "acc" or not zero:
+                        counters.access(owner, READ, stream, self.queue, lanes * beats)
+                    if name == "acc":
+                        counters.access(owner, WRITE, stream, self.queue, lanes * beats)
