@@ -27,10 +27,9 @@ SEED = 1
 
 
 CASES = [
-    pytest.param("squeezenet", 31, id="squeezenet-31"),
-    *(pytest.param(name, size, marks=pytest.mark.slow, id=f"{name}-{size}") for name, size in SIZES.items()),
+    pytest.param(name, size, marks=[] if name == "squeezenet" else pytest.mark.slow, id=f"{name}-{size}") for name, size in SIZES.items()
 ]
-"""All networks at these sizes are slow; a small one is not."""
+"""One of them, in full, is in the default run: there are faults that only show in networks of this size."""
 
 
 @pytest.mark.parametrize(("name", "size"), CASES)
