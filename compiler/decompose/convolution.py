@@ -15,17 +15,20 @@ from compiler.dialects.train import shape_of
 
 @decomposes("Conv")
 def conv(b: Lowering) -> SSAValue:
-    """Y[b,n,y,x] = Σ X[b,k,s·y+d·r,…] · W[n,k,r,…] on a padded X; a 1×1 filter that meets every pixel is a matrix product over pixels."""
+    """Y[b,n,y,x] = Σ X[b,k,s·y+d·r,…] · W[n,k,r,…] on a padded X; a 1×1 filter is a matrix product over the pixels that it meets."""
     w, groups = b.input(1), b.node.get("group")
     window = sliding(b, shape_of(w)[2:])
     x = window.pad(b, b.x, 0.0)
     k, n = _channels("k", shape_of(x)[1], groups), _channels("n", shape_of(w)[0], groups)
-    if all(size == 1 for size in (*window.kernel, *window.strides)):
+    pixels_of_x, pixels, taps = _spatial(window.strides, window.dilations)
+    if all(size == 1 for size in window.kernel):
+        met = b.slice(x, [0] * len(shape_of(x)), (*shape_of(x)[:2], *window.positions), [1, 1, *window.strides])
+        if met is not x:  # its words do not lie side by side
+            return _biased(b, b.product(f"b{k}{pixels},{n}k->b{n}{pixels}", met, b.reshape(w, shape_of(w)[:2]), b.shape))
         count = prod(window.positions)
         flat = b.reshape(x, (*shape_of(x)[:2], count))
         y = b.product(f"b{k}p,{n}k->b{n}p", flat, b.reshape(w, shape_of(w)[:2]), (*b.shape[:2], count))
         return _biased(b, b.reshape(y, b.shape))
-    pixels_of_x, pixels, taps = _spatial(window.strides, window.dilations)
     return _biased(b, b.product(f"b{k}{pixels_of_x},{n}k{taps}->b{n}{pixels}", x, w, b.shape))
 
 

@@ -53,6 +53,19 @@ onnx.graph @line {
 // CHECK:       train.place {{%.*}} at [0 : i64, 0 : i64, 2 : i64] by [1 : i64, 1 : i64, 1 : i64] in 0.000000e+00 layer "conv" role "fwd" : (tensor<2x3x7xf32>) -> tensor<2x3x10xf32>
 // CHECK-NEXT:  train.product "bk(2x+s),nks->bnx"
 
+// One tap with a stride meets every other pixel: the others are not read.
+onnx.graph @strided {
+  %x = onnx.input "x" : tensor<2x3x7x6xf32>
+  %w = onnx.param "w" : tensor<5x3x1x1xf32>
+  %y = onnx.Conv "conv"(%x, %w) {strides = [2 : i64, 3 : i64]} : (tensor<2x3x7x6xf32>, tensor<5x3x1x1xf32>) -> tensor<2x5x4x2xf32>
+  onnx.output "y" %y : tensor<2x5x4x2xf32>
+}
+
+// CHECK-LABEL: train.graph @strided
+// CHECK:       [[MET:%.*]] = train.slice {{%.*}} from [0 : i64, 0 : i64, 0 : i64, 0 : i64] by [1 : i64, 1 : i64, 2 : i64, 3 : i64] layer "conv" role "fwd" : (tensor<2x3x7x6xf32>) -> tensor<2x3x4x2xf32>
+// CHECK-NEXT:  [[W:%.*]] = train.reshape {{%.*}} layer "conv" role "fwd" : (tensor<5x3x1x1xf32>) -> tensor<5x3xf32>
+// CHECK-NEXT:  train.product "bkyx,nk->bnyx"([[MET]], [[W]])
+
 // A transposed convolution spreads each pixel: rows reach (3−1)·2+3 = 7, of which 1 is cut off in front and 1 behind; one column more than
 // the 3·1+2 = 5 that are reached.
 onnx.graph @transposed {
