@@ -15,6 +15,7 @@ from emulator.backend import Matmul
 from emulator.code import Code
 from emulator.counters import Counters
 from emulator.deadlock import deadlock
+from emulator.loops import loops
 from emulator.memory import Memory
 from emulator.script import Script
 from emulator.steady import SteadyState
@@ -77,12 +78,12 @@ class FastEngine:
             if shared.journal.long:
                 shared.journal.close()
                 if values and script:
-                    values.run(script.take())
+                    values.run(loops(script.take()))
         if any(unit.index >= 0 for unit in units):
             raise deadlock(self.program, {unit.queue: unit.index for unit in units if unit.index >= 0})
         shared.journal.close()
         if values and script:
-            values.run(script.take())
+            values.run(loops(script.take()))
             self.steps = values.steps
         return shared.counters
 

@@ -12,7 +12,8 @@ from emulator.beats import ArrayValues
 from emulator.code import Code
 from emulator.costs import words_of
 from emulator.memory import Memory, convert
-from emulator.script import Repeat, Step
+from emulator.loops import Loop, length, moved, unrolled
+from emulator.script import Step
 from emulator.statements import statements
 from emulator.vector import compute
 from isa.instructions import Queue
@@ -38,37 +39,37 @@ class Values:
         self.codes = codes
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
         self.array = ArrayValues(machine, self.memories[Space.spad], matmul)
+        self.holds = any(nest.holds for code in codes.values() for nest in code.nests.values() if nest)
         self.steps = 0
         """Executed one by one so far."""
 
-    def run(self, steps: Sequence[Step | Repeat]) -> None:
+    def run(self, steps: Sequence[Step | Loop]) -> None:
         """Execute steps one after the other.
 
         Raises:
             UserError: a stream leaves its memory.
         """
         for step in steps:
-            if isinstance(step, Repeat):
-                done = self._batch(step)
-                for turn in range(done + 1, step.times + 1):
-                    self.run([moved(inner, step, turn) for inner in step.steps])
+            if isinstance(step, Loop):
+                for turn in range(self._batch(step), step.turns):
+                    self.run(step.turn(turn))
             else:
                 self.step(step)
 
-    def _batch(self, repeat: Repeat) -> int:
-        """Execute all turns but the last at once, or as many at a time as there is room for; how many were done.
+    def _batch(self, loop: Loop) -> int:
+        """Execute the turns of a loop at once, or as many at a time as there is room for; how many were done.
 
-        The last one leaves on the ports what stays there for `held`.  The others are left, too, where it cannot be shown that they leave
-        the same when they are executed at once.
+        Those are left where it cannot be shown that they leave the same when they are executed at once; and the last one, where any beat
+        might want what stays on the ports for `held`.
         """
-        done, turns = 0, repeat.times - 1
-        if turns < _FEW or length(repeat.steps) > min(_LONG, _WIDE * turns):
+        done, turns = 0, loop.turns - self.holds
+        if turns < _FEW or length(loop.steps) > min(_LONG, _WIDE * turns):
             return 0
-        flat = unrolled(repeat.steps)
+        flat = unrolled(loop.steps)
         try:
             while turns - done >= _FEW:
-                steps = [step_in(step, repeat, done + 1) for step in flat]
-                body = statements(steps, repeat.advances, self.codes)
+                steps = unrolled(moved(step, loop.advances, done) for step in flat) if done else flat
+                body = statements(steps, loop.advances, self.codes)
                 words = [math.prod(statement.dst.shape) for statement in body if isinstance(statement.dst, Access)]
                 if max(words, default=0) > _LARGE:
                     break
@@ -107,35 +108,3 @@ class Values:
             case _ if words_of(instruction["dst"], counters):
                 view, results = compute(instruction, self.memories[Space.spad], counters)
                 view[...] = results
-
-
-def length(steps: Sequence[Step | Repeat]) -> int:
-    """How many steps there are in all turns of their repetitions."""
-    return sum(step.times * length(step.steps) if isinstance(step, Repeat) else 1 for step in steps)
-
-
-def unrolled(steps: Sequence[Step | Repeat]) -> list[Step]:
-    """Steps with all turns of their repetitions."""
-    found: list[Step] = []
-    for step in steps:
-        if isinstance(step, Repeat):
-            found += [step_in(inner, step, turn) for turn in range(1, step.times + 1) for inner in unrolled(step.steps)]
-        else:
-            found.append(step)
-    return found
-
-
-def moved(step: Step | Repeat, repeat: Repeat, turn: int) -> Step | Repeat:
-    """A step (or repetition) of a repetition's body in one of its turns."""
-    if isinstance(step, Repeat):
-        return Repeat(tuple(moved(inner, repeat, turn) for inner in step.steps), step.times, step.advances)
-    return step_in(step, repeat, turn)
-
-
-def step_in(step: Step, repeat: Repeat, turn: int) -> Step:
-    """A step of a repetition's body in one of its turns."""
-    for queue, level, turns in repeat.advances:
-        if queue is step.queue:
-            counters = step.counters
-            return step._replace(counters=(*counters[:level], counters[level] + turn * turns, *counters[level + 1 :]))
-    return step
