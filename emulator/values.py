@@ -11,8 +11,8 @@ from emulator.batch import Batch
 from emulator.beats import ArrayValues
 from emulator.code import Code
 from emulator.costs import words_of
-from emulator.memory import Memory, convert
 from emulator.loops import Loop, length, moved, unrolled
+from emulator.memory import Memory, convert
 from emulator.script import Step
 from emulator.statements import statements
 from emulator.vector import compute
