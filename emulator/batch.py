@@ -9,8 +9,7 @@ Arrays have the turns as their first dimension, of length 1 where all turns have
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -174,26 +173,10 @@ class Batch:
             Unclear: nothing has been written then.
         """
         totals = [(statement, self._totals(statement)) for statement in self.body if statement in self.flow.sums]
-        walking: list[tuple[Access, int, int, Array]] = []
-        staying: list[list[tuple[Access, int, int, Array]]] = [[] for _ in range(self._repeats())]
-        registers: dict[str, Array] = {}
-        for statement in self.body:
-            if statement in self.flow.sums or statement in self.flow.continued:
-                continue
-            dst, start = statement.dst, self._start(statement)
-            if isinstance(dst, Access) and dst.shift:
-                walking += [(dst, turn, 1, self._written(statement, turn, turn + 1)) for turn in range(start)]
-                if start < self.turns:
-                    walking.append((dst, start, self.turns - start, self._written(statement, start, self.turns)))
-            elif isinstance(dst, Access):
-                for number, writes in enumerate(staying):
-                    turn = self.turns - len(staying) + number
-                    writes.append((dst, turn, 1, self._written(statement, turn, turn + 1)))
-            else:
-                registers[dst.name] = self._written(statement, self.turns - 1, self.turns)
-        writes = [*walking, *chain.from_iterable(staying)]
+        registers = {statement.dst: statement for statement in self._writing() if isinstance(statement.dst, Register)}
+        writes = [(dst, first, turns, self._written(statement, first, first + turns)) for statement, dst, first, turns in self._writes()]
         kept = [self._kept(words) for *_, words in writes]
-        tiles = {name: self._kept(words) for name, words in registers.items()}
+        tiles = {register.name: self._kept(self._written(last, self.turns - 1, self.turns)) for register, last in registers.items()}
         for statement, parts in totals:
             for first, part in parts:
                 self._add(statement.dst, first, part)
@@ -202,8 +185,35 @@ class Batch:
         for name, (tile,) in tiles.items():
             self.array.put(name, tile)
 
+    def _writing(self) -> Iterator[Statement]:
+        """The statements whose results can be written as they are."""
+        return (statement for statement in self.body if statement not in self.flow.sums and statement not in self.flow.continued)
+
+    def _writes(self) -> list[tuple[Statement, Access, int, int]]:
+        """What memories get, in order: statement, where to, first turn, turns."""
+        walking: list[tuple[Statement, Access, int, int]] = []
+        staying: list[tuple[Statement, Access]] = []
+        for statement in self._writing():
+            dst = statement.dst
+            if isinstance(dst, Access) and dst.shift:
+                start = self._start(statement)
+                walking += [(statement, dst, turn, 1) for turn in range(start)]
+                if start < self.turns:
+                    walking.append((statement, dst, start, self.turns - start))
+            elif isinstance(dst, Access):
+                staying.append((statement, dst))
+        last: dict[tuple[Space, int, object], tuple[Statement, Access, int, int]] = {}
+        for turn in range(self.turns - self._repeats(), self.turns):
+            for statement, dst in staying:
+                where = dst.space, dst.address(turn), (dst.dims, dst.dtype)
+                last.pop(where, None)  # what is written over is not written
+                last[where] = statement, dst, turn, 1
+        return [*walking, *last.values()]
+
     def _kept(self, words: Array) -> Array:
         """Words that no write changes."""
+        if not any(np.may_share_memory(words, memory.bytes) for memory in self.memories.values()):
+            return words
         return words.copy() if any(np.may_share_memory(words, view) for view in self._changing) else words
 
     def _repeats(self) -> int:
