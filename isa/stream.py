@@ -14,6 +14,7 @@ All addresses and strides are in bytes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import mul
 
 from isa.dtypes import DType
 
@@ -71,7 +72,7 @@ class Ring:
 
     def offset(self, counters: Sequence[int]) -> int:
         """Byte offset of the slot in use."""
-        turns = sum(s * c for s, c in zip(self.steps, counters, strict=False))
+        turns = sum(map(mul, self.steps, counters))
         return self.size * ((self.start + turns) % self.slots)
 
 
@@ -95,8 +96,8 @@ class Stream:
 
     def address(self, counters: Sequence[int]) -> int:
         """Byte address of the first word at the given loop counters."""
-        here = self.base + sum(s * c for s, c in zip(self.strides, counters, strict=False))
-        return here + (self.ring.offset(counters) if self.ring else 0)
+        here = self.base + sum(map(mul, self.strides, counters))
+        return here + self.ring.offset(counters) if self.ring else here
 
     def shape(self, counters: Sequence[int]) -> tuple[int, ...]:
         """Words in each dimension at the given loop counters, edges clipped."""
