@@ -8,8 +8,7 @@ Products that only ever add to the same sums add up all turns at once.
 Arrays have the turns as their first dimension, of length 1 where all turns have the same words.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -24,34 +23,16 @@ from isa.stream import Space
 
 
 class Batch:
-    """``turns`` turns of a body.
+    """The turns that ``flow`` tells of."""
 
-    Raises:
-        Unclear: it cannot be shown that they can be executed at once.
-    """
-
-    def __init__(self, body: Sequence[Statement], turns: int, memories: Mapping[Space, Memory], array: ArrayValues) -> None:
-        self.body, self.turns, self.memories, self.array = body, turns, memories, array
-        self.flow = Flow(body, turns, array.accumulator)
-        self._starts: dict[Statement, int | None] = {}
+    def __init__(self, flow: Flow, memories: Mapping[Space, Memory], array: ArrayValues) -> None:
+        self.flow, self.turns, self.memories, self.array = flow, flow.turns, memories, array
         self._values: dict[Statement, tuple[list[Array], Array] | None] = {}
         self._flat: dict[tuple[Statement, int, int], Array] = {}
         self._changing: list[Array] = []
         """Words in memory that were read and may be written before the end."""
 
     # Reads
-
-    def _start(self, statement: Statement) -> int:
-        """The first turn from which on everything comes from statements of the body, as far back as it goes."""
-        if statement not in self._starts:
-            self._starts[statement] = None
-            sources = [self.flow.sources.get((statement, number)) for number in range(len(statement.reads))]
-            start = max((source[1] + self._start(source[0]) for source in sources if source), default=0)
-            self._starts[statement] = min(start, self.turns)
-        start_or_none = self._starts[statement]
-        if start_or_none is None:
-            raise Unclear  # what it reads depends on what it wrote before
-        return start_or_none
 
     def _read(self, statement: Statement, number: int, first: int, last: int) -> Array:
         """What it reads in the turns from ``first`` to ``last``: one, or all from its start on."""
@@ -88,7 +69,7 @@ class Batch:
         if isinstance(place, Register):
             return np.array(self.array.registers[place.name])[None]
         view = place.view(self.memories[place.space], first, turns)
-        if self.flow.writers[statement, number]:
+        if (statement, number) in self.flow.changing:
             self._changing.append(view)
         return view
 
@@ -115,7 +96,7 @@ class Batch:
         """What a statement writes in each turn before its start, and in those from there on."""
         if statement not in self._values:
             self._values[statement] = None
-            start = self._start(statement)
+            start = self.flow.start(statement)
             early = [self._value(statement, turn, turn + 1) for turn in range(start)]
             self._values[statement] = early, self._value(statement, start, self.turns) if start < self.turns else early[-1]
         found = self._values[statement]
@@ -172,11 +153,11 @@ class Batch:
         Raises:
             Unclear: nothing has been written then.
         """
-        totals = [(statement, self._totals(statement)) for statement in self.body if statement in self.flow.sums]
-        registers = {statement.dst: statement for statement in self._writing() if isinstance(statement.dst, Register)}
-        writes = [(dst, first, turns, self._written(statement, first, first + turns)) for statement, dst, first, turns in self._writes()]
+        totals = [(statement, self._totals(statement)) for statement in self.flow.body if statement in self.flow.sums]
+        writes = [(dst, first, turns, self._written(statement, first, first + turns)) for statement, dst, first, turns in self.flow.writes]
         kept = [self._kept(words) for *_, words in writes]
-        tiles = {register.name: self._kept(self._written(last, self.turns - 1, self.turns)) for register, last in registers.items()}
+        last = self.turns - 1
+        tiles = {name: self._kept(self._written(statement, last, last + 1)) for name, statement in self.flow.registers.items()}
         for statement, parts in totals:
             for first, part in parts:
                 self._add(statement.dst, first, part)
@@ -185,46 +166,16 @@ class Batch:
         for name, (tile,) in tiles.items():
             self.array.put(name, tile)
 
-    def _writing(self) -> Iterator[Statement]:
-        """The statements whose results can be written as they are."""
-        return (statement for statement in self.body if statement not in self.flow.sums and statement not in self.flow.continued)
-
-    def _writes(self) -> list[tuple[Statement, Access, int, int]]:
-        """What memories get, in order: statement, where to, first turn, turns."""
-        walking: list[tuple[Statement, Access, int, int]] = []
-        staying: list[tuple[Statement, Access]] = []
-        for statement in self._writing():
-            dst = statement.dst
-            if isinstance(dst, Access) and dst.shift:
-                start = self._start(statement)
-                walking += [(statement, dst, turn, 1) for turn in range(start)]
-                if start < self.turns:
-                    walking.append((statement, dst, start, self.turns - start))
-            elif isinstance(dst, Access):
-                staying.append((statement, dst))
-        last: dict[tuple[Space, int, object], tuple[Statement, Access, int, int]] = {}
-        for turn in range(self.turns - self._repeats(), self.turns):
-            for statement, dst in staying:
-                where = dst.space, dst.address(turn), (dst.dims, dst.dtype)
-                last.pop(where, None)  # what is written over is not written
-                last[where] = statement, dst, turn, 1
-        return [*walking, *last.values()]
-
     def _kept(self, words: Array) -> Array:
         """Words that no write changes."""
         if not any(np.may_share_memory(words, memory.bytes) for memory in self.memories.values()):
             return words
         return words.copy() if any(np.may_share_memory(words, view) for view in self._changing) else words
 
-    def _repeats(self) -> int:
-        """So many last turns leave all there is of what stays in its place or ring."""
-        periods = [s.dst.period for s in self.body if isinstance(s.dst, Access) and not s.dst.shift]
-        return min(self.turns, math.lcm(*periods))
-
     def _totals(self, statement: Statement) -> list[tuple[int, Array]]:
         """What a product adds to its sums: arrays for the turns from some on; one of length 1 is for that turn, or for all at once."""
         assert isinstance(statement, Product)
-        start, walks = self._start(statement), isinstance(statement.dst, Access) and statement.dst.shift != 0
+        start, walks = self.flow.start(statement), isinstance(statement.dst, Access) and statement.dst.shift != 0
         parts = [(turn, self._product(statement, [self._operands(statement, turn, turn + 1)])) for turn in range(start)]
         if start < self.turns:
             operands = self._operands(statement, start, self.turns)

@@ -21,7 +21,7 @@ from emulator.memory import Memory
 from emulator.script import Script, Step
 from emulator.steady import SteadyState
 from emulator.units import Dma, GradientChain, Shared, Unit, Vector, WeightChain
-from emulator.values import Values
+from emulator.values import Known, Values
 from isa.instructions import Queue
 from isa.program import Program
 
@@ -49,6 +49,7 @@ class FastEngine:
         self.codes = {queue: Code(program.queues.get(queue, []), len(program.provenance)) for queue in Queue}
         self._known: tuple[Counters, list[Step | Loop]] | None = None
         """What a run without a trace counts and does to the memories, once there was one, if that is not too long."""
+        self._flows = Known()
 
     def run(self, dram: Memory, trace: bool = False) -> Counters:
         """One run from idle units and an empty scratchpad; ``dram`` is read and written in place.
@@ -56,7 +57,7 @@ class FastEngine:
         Raises:
             UserError: the queues wait for each other, or a stream leaves its memory.
         """
-        values = Values(self.program.machine, self.codes, dram, self.matmul) if self.values else None
+        values = Values(self.program.machine, self.codes, dram, self.matmul, self._flows) if self.values else None
         self.events = 0
         if self._known is None or trace:
             counters = self._events(values, trace)

@@ -1,7 +1,8 @@
 """The values of a run: the steps that the timing engine found, in its order, on the memories and the array's registers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from emulator.batch import Batch
 from emulator.beats import ArrayValues
 from emulator.code import Code
 from emulator.costs import words_of
+from emulator.flow import Flow
 from emulator.loops import Loop, length, moved, unrolled
 from emulator.memory import Memory, convert
 from emulator.script import Step
@@ -30,18 +32,33 @@ _WIDE = 16
 """So are those with more than so many steps to each turn: finding out who reads what takes longer the more statements there are."""
 _ROOM = 1 << 24
 """Words that are written at once, at most."""
+_KEPT = 1 << 17
+"""Statements that are kept for further runs, at most."""
+
+
+class Known:
+    """How runs of one script execute its loops, in the order in which they come to them; None: that is to be found out again."""
+
+    def __init__(self) -> None:
+        self.flows: list[list[Flow] | None] = []
+        self._room = _KEPT
+
+    def add(self, flows: list[Flow]) -> None:
+        """Of the next loop."""
+        self._room -= sum(len(flow.body) for flow in flows)
+        self.flows.append(flows if self._room >= 0 else None)
 
 
 class Values:
-    """Memories and registers of one run, from an empty scratchpad on."""
+    """Memories and registers of one run, from an empty scratchpad on; ``known`` is what runs before found out."""
 
-    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul) -> None:
-        self.codes = codes
+    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul, known: Known) -> None:
+        self.codes, self.known = codes, known
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
         self.array = ArrayValues(machine, self.memories[Space.spad], matmul)
         self.holds = any(nest.holds for code in codes.values() for nest in code.nests.values() if nest)
-        self.steps = 0
-        """Executed one by one so far."""
+        self.loops = self.steps = 0
+        """Loops that it came to so far, and steps that it executed one by one."""
 
     def run(self, steps: Sequence[Step | Loop]) -> None:
         """Execute steps one after the other.
@@ -62,24 +79,33 @@ class Values:
         Those are left where it cannot be shown that they leave the same when they are executed at once; and the last one, where any beat
         might want what stays on the ports for `held`.
         """
+        is_new = self.loops == len(self.known.flows)
+        known = None if is_new else self.known.flows[self.loops]
+        flows: list[Flow] = []
+        with np.errstate(all="ignore"), suppress(Unclear, RecursionError):  # the way from source to source may be long
+            for flow in self._flows(loop) if known is None else known:
+                Batch(flow, self.memories, self.array).run()
+                flows.append(flow)
+        if is_new:
+            self.known.add(flows)
+        self.loops += 1
+        return sum(flow.turns for flow in flows)
+
+    def _flows(self, loop: Loop) -> Iterator[Flow]:
+        """The turns that may be executed at once."""
         done, turns = 0, loop.turns - self.holds
         if turns < _FEW or length(loop.steps) > min(_LONG, _WIDE * turns):
-            return 0
+            return
         flat = unrolled(loop.steps)
-        try:
-            while turns - done >= _FEW:
-                steps = unrolled(moved(step, loop.advances, done) for step in flat) if done else flat
-                body = statements(steps, loop.advances, self.codes)
-                words = [math.prod(statement.dst.shape) for statement in body if isinstance(statement.dst, Access)]
-                if max(words, default=0) > _LARGE:
-                    break
-                many = min(turns - done, max(_FEW, _ROOM // (1 + sum(words))))
-                with np.errstate(all="ignore"):
-                    Batch(body, many, self.memories, self.array).run()
-                done += many
-        except (Unclear, RecursionError):  # the way from source to source may be long
-            pass
-        return done
+        while turns - done >= _FEW:
+            steps = unrolled(moved(step, loop.advances, done) for step in flat) if done else flat
+            body = statements(steps, loop.advances, self.codes)
+            words = [math.prod(statement.dst.shape) for statement in body if isinstance(statement.dst, Access)]
+            if max(words, default=0) > _LARGE:
+                return
+            many = min(turns - done, max(_FEW, _ROOM // (1 + sum(words))))
+            yield Flow(body, many, self.array.accumulator)
+            done += many
 
     def step(self, step: Step) -> None:
         """Execute one instruction or beat nest."""

@@ -72,7 +72,7 @@ class Ring:
 
     def offset(self, counters: Sequence[int]) -> int:
         """Byte offset of the slot in use."""
-        turns = sum(map(mul, self.steps, counters))
+        turns: int = sum(map(mul, self.steps, counters))
         return self.size * ((self.start + turns) % self.slots)
 
 
@@ -96,7 +96,7 @@ class Stream:
 
     def address(self, counters: Sequence[int]) -> int:
         """Byte address of the first word at the given loop counters."""
-        here = self.base + sum(map(mul, self.strides, counters))
+        here: int = self.base + sum(map(mul, self.strides, counters))
         return here + self.ring.offset(counters) if self.ring else here
 
     def shape(self, counters: Sequence[int]) -> tuple[int, ...]:
