@@ -113,7 +113,7 @@ class Batch:
         terms = [self._operands(statement, first, last)]
         while (source := self.flow.sources.get((statement, 2))) and source[0] in self.flow.continued:
             statement = source[0]
-            terms.append(self._operands(statement, first, last))
+            terms.insert(0, self._operands(statement, first, last))
         result = self._product(statement, terms)
         if isinstance(statement.dst, Register):
             result = fitted(result, *self.array.g.shape)
@@ -153,14 +153,14 @@ class Batch:
         Raises:
             Unclear: nothing has been written then.
         """
-        totals = [(statement, self._totals(statement)) for statement in self.flow.body if statement in self.flow.sums]
+        totals = [(dst, self._totals(dst, statements)) for dst, statements in self.flow.totals.items()]
         writes = [(dst, first, turns, self._written(statement, first, first + turns)) for statement, dst, first, turns in self.flow.writes]
         kept = [self._kept(words) for *_, words in writes]
         last = self.turns - 1
         tiles = {name: self._kept(self._written(statement, last, last + 1)) for name, statement in self.flow.registers.items()}
-        for statement, parts in totals:
+        for dst, parts in totals:
             for first, part in parts:
-                self._add(statement.dst, first, part)
+                self._add(dst, first, part)
         for (place, first, turns, _), words in zip(writes, kept, strict=True):
             place.view(self.memories[place.space], first, turns)[...] = words
         for name, (tile,) in tiles.items():
@@ -172,14 +172,15 @@ class Batch:
             return words
         return words.copy() if any(np.may_share_memory(words, view) for view in self._changing) else words
 
-    def _totals(self, statement: Statement) -> list[tuple[int, Array]]:
-        """What a product adds to its sums: arrays for the turns from some on; one of length 1 is for that turn, or for all at once."""
-        assert isinstance(statement, Product)
-        start, walks = self.flow.start(statement), isinstance(statement.dst, Access) and statement.dst.shift != 0
-        parts = [(turn, self._product(statement, [self._operands(statement, turn, turn + 1)])) for turn in range(start)]
+    def _totals(self, dst: Place, statements: Sequence[Product]) -> list[tuple[int, Array]]:
+        """What products add to the same sums: arrays for the turns from some on; one of length 1 is for that turn, or for all at once."""
+        start, walks = max(map(self.flow.start, statements)), isinstance(dst, Access) and dst.shift != 0
+        parts: list[tuple[int, Array]] = []
+        for turn in range(start):
+            parts += [(turn, self._product(one, [self._operands(one, turn, turn + 1)])) for one in statements]
         if start < self.turns:
-            operands = self._operands(statement, start, self.turns)
-            late = self._product(statement, [operands], 0 if walks else self.turns - start)
+            operands = [self._operands(statement, start, self.turns) for statement in statements]
+            late = self._product(statements[0], operands, 0 if walks else self.turns - start)
             if walks and len(late) < self.turns - start:
                 late = np.repeat(late, self.turns - start, axis=0)
             parts.append((start, late if walks else late[None]))

@@ -59,12 +59,13 @@ class FastEngine:
         """
         values = Values(self.program.machine, self.codes, dram, self.matmul, self._flows) if self.values else None
         self.events = 0
-        if self._known is None or trace:
-            counters = self._events(values, trace)
-        else:
-            counters, script = self._known
-            if values:
-                values.run(script)
+        with np.errstate(all="ignore"):
+            if self._known is None or trace:
+                counters = self._events(values, trace)
+            else:
+                counters, script = self._known
+                if values:
+                    values.run(script)
         self.steps = values.steps if values else 0
         return counters
 

@@ -36,6 +36,11 @@ class Flow:
                 self.sources[statement, number] = self._source(position, statement, number, writers[statement, number])
         self._check_writes(writers)
         self.continued = self._continued()
+        self.totals: dict[Place, list[Product]] = {}
+        """The products among the sums, by what they add to."""
+        for statement in body:
+            if statement in self.sums and isinstance(statement, Product):
+                self.totals.setdefault(statement.dst, []).append(statement)
         self.changing = {read for read, found in writers.items() if found}
         """The reads of words that are written in any turn."""
         self._starts: dict[Statement, int | None] = {}

@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
-import numpy as np
-
 from emulator.accesses import Access, Unclear
 from emulator.backend import Matmul
 from emulator.batch import Batch
@@ -55,8 +53,8 @@ class Values:
     def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul, known: Known) -> None:
         self.codes, self.known = codes, known
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
-        self.array = ArrayValues(machine, self.memories[Space.spad], matmul)
-        self.holds = any(nest.holds for code in codes.values() for nest in code.nests.values() if nest)
+        holds = any(nest.holds for code in codes.values() for nest in code.nests.values() if nest)
+        self.array = ArrayValues(machine, self.memories[Space.spad], matmul, holds)
         self.loops = self.steps = 0
         """Loops that it came to so far, and steps that it executed one by one."""
 
@@ -82,7 +80,7 @@ class Values:
         is_new = self.loops == len(self.known.flows)
         known = None if is_new else self.known.flows[self.loops]
         flows: list[Flow] = []
-        with np.errstate(all="ignore"), suppress(Unclear, RecursionError):  # the way from source to source may be long
+        with suppress(Unclear, RecursionError):  # the way from source to source may be long
             for flow in self._flows(loop) if known is None else known:
                 Batch(flow, self.memories, self.array).run()
                 flows.append(flow)
@@ -93,7 +91,7 @@ class Values:
 
     def _flows(self, loop: Loop) -> Iterator[Flow]:
         """The turns that may be executed at once."""
-        done, turns = 0, loop.turns - self.holds
+        done, turns = 0, loop.turns - self.array.holds
         if turns < _FEW or length(loop.steps) > min(_LONG, _WIDE * turns):
             return
         flat = unrolled(loop.steps)
