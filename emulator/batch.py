@@ -61,6 +61,8 @@ class Batch:
             self._flat[key] = dense.reshape(len(dense), -1)
         flat = self._flat[key]
         strides = (flat.strides[0], *(stride for _, stride in place.dims))
+        if flat.flags.c_contiguous:  # the same, but quicker
+            return np.ndarray((len(flat), *place.shape), flat.dtype, flat, offset, strides)
         return as_strided(flat[:, offset // flat.itemsize :], (len(flat), *place.shape), strides, writeable=False)
 
     def _present(self, statement: Statement, number: int, first: int, turns: int) -> Array:

@@ -15,7 +15,7 @@ from emulator.loops import Loop, length, moved, unrolled
 from emulator.memory import Memory, convert
 from emulator.script import Step
 from emulator.statements import statements
-from emulator.vector import compute
+from emulator.vector import execute
 from isa.instructions import Queue
 from isa.machine import Machine
 from isa.stream import Space
@@ -130,5 +130,4 @@ class Values:
             case "drain":
                 self.array.drain(instruction["dst"], counters)
             case _ if words_of(instruction["dst"], counters):
-                view, results = compute(instruction, self.memories[Space.spad], counters)
-                view[...] = results
+                execute(instruction, self.memories[Space.spad], counters)
