@@ -26,11 +26,11 @@ _LARGE = 1 << 15
 """So does what writes more words a turn: it takes longer than the way to it, and its words stay in the processor's caches."""
 _LONG = 400
 """Longer bodies, their inner repetitions unrolled, are executed turn by turn, and the inner repetitions at once."""
-_WIDE = 16
+_WIDE = 32
 """So are those with more than so many steps to each turn: finding out who reads what takes longer the more statements there are."""
 _ROOM = 1 << 24
 """Words that are written at once, at most."""
-_KEPT = 1 << 17
+_KEPT = 1 << 16
 """Statements that are kept for further runs, at most."""
 
 
