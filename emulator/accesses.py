@@ -208,7 +208,7 @@ def _in_slots(write: Access, read: Access, first: int) -> int | None:
     def distance(turn: int) -> int | None:
         for turns in range(first, write.period + first):
             apart = write.address(turn - turns) - read.address(turn)
-            if apart + write.low < read.high and read.low < apart + write.high:
+            if apart + write.low < read.high and read.low < apart + write.high and not _between(write, read, apart):
                 return turns
         return None
 
@@ -216,6 +216,11 @@ def _in_slots(write: Access, read: Access, first: int) -> int | None:
     if len(distances) > 1:
         raise Unclear
     return distances.pop()
+
+
+def _between(write: Access, read: Access, apart: int) -> bool:
+    """Whether the words of one certainly lie between those of the other, so many bytes apart."""
+    return write.dims == read.dims and write.dtype is read.dtype and injective([*write.dims, (2, apart)], write.dtype.size)
 
 
 def covered(write: Access, read: Access, distance: int) -> int | None:

@@ -8,9 +8,7 @@ Products that only ever add to the same sums add up all turns at once.
 Arrays have the turns as their first dimension, of length 1 where all turns have the same words.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -25,34 +23,16 @@ from isa.stream import Space
 
 
 class Batch:
-    """``turns`` turns of a body.
+    """The turns that ``flow`` tells of."""
 
-    Raises:
-        Unclear: it cannot be shown that they can be executed at once.
-    """
-
-    def __init__(self, body: Sequence[Statement], turns: int, memories: Mapping[Space, Memory], array: ArrayValues) -> None:
-        self.body, self.turns, self.memories, self.array = body, turns, memories, array
-        self.flow = Flow(body, turns, array.accumulator)
-        self._starts: dict[Statement, int | None] = {}
+    def __init__(self, flow: Flow, memories: Mapping[Space, Memory], array: ArrayValues) -> None:
+        self.flow, self.turns, self.memories, self.array = flow, flow.turns, memories, array
         self._values: dict[Statement, tuple[list[Array], Array] | None] = {}
         self._flat: dict[tuple[Statement, int, int], Array] = {}
         self._changing: list[Array] = []
         """Words in memory that were read and may be written before the end."""
 
     # Reads
-
-    def _start(self, statement: Statement) -> int:
-        """The first turn from which on everything comes from statements of the body, as far back as it goes."""
-        if statement not in self._starts:
-            self._starts[statement] = None
-            sources = [self.flow.sources.get((statement, number)) for number in range(len(statement.reads))]
-            start = max((source[1] + self._start(source[0]) for source in sources if source), default=0)
-            self._starts[statement] = min(start, self.turns)
-        start_or_none = self._starts[statement]
-        if start_or_none is None:
-            raise Unclear  # what it reads depends on what it wrote before
-        return start_or_none
 
     def _read(self, statement: Statement, number: int, first: int, last: int) -> Array:
         """What it reads in the turns from ``first`` to ``last``: one, or all from its start on."""
@@ -81,6 +61,8 @@ class Batch:
             self._flat[key] = dense.reshape(len(dense), -1)
         flat = self._flat[key]
         strides = (flat.strides[0], *(stride for _, stride in place.dims))
+        if flat.flags.c_contiguous:  # the same, but quicker
+            return np.ndarray((len(flat), *place.shape), flat.dtype, flat, offset, strides)
         return as_strided(flat[:, offset // flat.itemsize :], (len(flat), *place.shape), strides, writeable=False)
 
     def _present(self, statement: Statement, number: int, first: int, turns: int) -> Array:
@@ -89,7 +71,7 @@ class Batch:
         if isinstance(place, Register):
             return np.array(self.array.registers[place.name])[None]
         view = place.view(self.memories[place.space], first, turns)
-        if self.flow.writers[statement, number]:
+        if (statement, number) in self.flow.changing:
             self._changing.append(view)
         return view
 
@@ -116,7 +98,7 @@ class Batch:
         """What a statement writes in each turn before its start, and in those from there on."""
         if statement not in self._values:
             self._values[statement] = None
-            start = self._start(statement)
+            start = self.flow.start(statement)
             early = [self._value(statement, turn, turn + 1) for turn in range(start)]
             self._values[statement] = early, self._value(statement, start, self.turns) if start < self.turns else early[-1]
         found = self._values[statement]
@@ -133,7 +115,7 @@ class Batch:
         terms = [self._operands(statement, first, last)]
         while (source := self.flow.sources.get((statement, 2))) and source[0] in self.flow.continued:
             statement = source[0]
-            terms.append(self._operands(statement, first, last))
+            terms.insert(0, self._operands(statement, first, last))
         result = self._product(statement, terms)
         if isinstance(statement.dst, Register):
             result = fitted(result, *self.array.g.shape)
@@ -173,30 +155,14 @@ class Batch:
         Raises:
             Unclear: nothing has been written then.
         """
-        totals = [(statement, self._totals(statement)) for statement in self.body if statement in self.flow.sums]
-        walking: list[tuple[Access, int, int, Array]] = []
-        staying: list[list[tuple[Access, int, int, Array]]] = [[] for _ in range(self._repeats())]
-        registers: dict[str, Array] = {}
-        for statement in self.body:
-            if statement in self.flow.sums or statement in self.flow.continued:
-                continue
-            dst, start = statement.dst, self._start(statement)
-            if isinstance(dst, Access) and dst.shift:
-                walking += [(dst, turn, 1, self._written(statement, turn, turn + 1)) for turn in range(start)]
-                if start < self.turns:
-                    walking.append((dst, start, self.turns - start, self._written(statement, start, self.turns)))
-            elif isinstance(dst, Access):
-                for number, writes in enumerate(staying):
-                    turn = self.turns - len(staying) + number
-                    writes.append((dst, turn, 1, self._written(statement, turn, turn + 1)))
-            else:
-                registers[dst.name] = self._written(statement, self.turns - 1, self.turns)
-        writes = [*walking, *chain.from_iterable(staying)]
+        totals = [(dst, self._totals(dst, statements)) for dst, statements in self.flow.totals.items()]
+        writes = [(dst, first, turns, self._written(statement, first, first + turns)) for statement, dst, first, turns in self.flow.writes]
         kept = [self._kept(words) for *_, words in writes]
-        tiles = {name: self._kept(words) for name, words in registers.items()}
-        for statement, parts in totals:
+        last = self.turns - 1
+        tiles = {name: self._kept(self._written(statement, last, last + 1)) for name, statement in self.flow.registers.items()}
+        for dst, parts in totals:
             for first, part in parts:
-                self._add(statement.dst, first, part)
+                self._add(dst, first, part)
         for (place, first, turns, _), words in zip(writes, kept, strict=True):
             place.view(self.memories[place.space], first, turns)[...] = words
         for name, (tile,) in tiles.items():
@@ -204,21 +170,19 @@ class Batch:
 
     def _kept(self, words: Array) -> Array:
         """Words that no write changes."""
+        if not any(np.may_share_memory(words, memory.bytes) for memory in self.memories.values()):
+            return words
         return words.copy() if any(np.may_share_memory(words, view) for view in self._changing) else words
 
-    def _repeats(self) -> int:
-        """So many last turns leave all there is of what stays in its place or ring."""
-        periods = [s.dst.period for s in self.body if isinstance(s.dst, Access) and not s.dst.shift]
-        return min(self.turns, math.lcm(*periods))
-
-    def _totals(self, statement: Statement) -> list[tuple[int, Array]]:
-        """What a product adds to its sums: arrays for the turns from some on; one of length 1 is for that turn, or for all at once."""
-        assert isinstance(statement, Product)
-        start, walks = self._start(statement), isinstance(statement.dst, Access) and statement.dst.shift != 0
-        parts = [(turn, self._product(statement, [self._operands(statement, turn, turn + 1)])) for turn in range(start)]
+    def _totals(self, dst: Place, statements: Sequence[Product]) -> list[tuple[int, Array]]:
+        """What products add to the same sums: arrays for the turns from some on; one of length 1 is for that turn, or for all at once."""
+        start, walks = max(map(self.flow.start, statements)), isinstance(dst, Access) and dst.shift != 0
+        parts: list[tuple[int, Array]] = []
+        for turn in range(start):
+            parts += [(turn, self._product(one, [self._operands(one, turn, turn + 1)])) for one in statements]
         if start < self.turns:
-            operands = self._operands(statement, start, self.turns)
-            late = self._product(statement, [operands], 0 if walks else self.turns - start)
+            operands = [self._operands(statement, start, self.turns) for statement in statements]
+            late = self._product(statements[0], operands, 0 if walks else self.turns - start)
             if walks and len(late) < self.turns - start:
                 late = np.repeat(late, self.turns - start, axis=0)
             parts.append((start, late if walks else late[None]))

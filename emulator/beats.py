@@ -26,10 +26,10 @@ def updated(w: Array, g: Array, lr: float, decay: float) -> Array:
 
 
 class ArrayValues:
-    """The R×C registers of one kind are one matrix; what enters a port last stays there for `held`."""
+    """The R×C registers of one kind are one matrix; what enters a port last stays there for `held`, where any nest ``holds`` that."""
 
-    def __init__(self, machine: Machine, spad: Memory, matmul: Matmul = np.matmul) -> None:
-        self.spad, self.matmul = spad, matmul
+    def __init__(self, machine: Machine, spad: Memory, matmul: Matmul = np.matmul, holds: bool = True) -> None:
+        self.spad, self.matmul, self.holds = spad, matmul, holds
         self.operand, self.accumulator = machine.operand, machine.accumulator
         self.exact = np.dtype(np.float64 if self.operand is DType.i8 else np.float32)
         """Type of the products: int8 products add exactly in fp64, so that a fast matrix product can be used for them, too."""
@@ -42,8 +42,10 @@ class ArrayValues:
     def load(self, src: Stream, counters: Sequence[int]) -> None:
         """The tile of a `wload` into w_next."""
         tile = np.atleast_2d(self.spad.view(src, counters))
-        self.w_next = np.zeros_like(self.w_next)
-        self.w_next[: tile.shape[0], : tile.shape[1]] = convert(tile, self.accumulator)
+        if tile.shape == self.w.shape:
+            self.w_next = convert(tile, self.accumulator).copy()
+        else:
+            self.put("w_next", convert(tile, self.accumulator))
 
     def drain(self, dst: Stream, counters: Sequence[int]) -> None:
         """g_out to where a `drain` puts it."""
@@ -56,19 +58,18 @@ class ArrayValues:
             self.w = self.w_next
             self.multiplier = self.as_operand(self.w)
         on_port: list[dict[str, Array]] = []
-        with np.errstate(all="ignore"):
-            for beat, zero in zip(nest.beats, zeros, strict=True):
-                if beat.op == "upd":
-                    self.w = updated(self.w, self.g, beat.lr, beat.decay)
-                    self.multiplier = self.as_operand(self.w)
-                    continue
-                rows = {
-                    port: self._fetch(port, source, nest, counters, turns, on_port)
-                    for port, source in (("h", beat.h), ("v", beat.v))
-                    if source
-                }
-                on_port.append(rows)
-                self._product(beat, rows, zero, nest, counters, turns)
+        for beat, zero in zip(nest.beats, zeros, strict=True):
+            if beat.op == "upd":
+                self.w = updated(self.w, self.g, beat.lr, beat.decay)
+                self.multiplier = self.as_operand(self.w)
+                continue
+            rows = {}
+            if beat.h:
+                rows["h"] = self._fetch("h", beat.h, nest, counters, turns, on_port)
+            if beat.v:
+                rows["v"] = self._fetch("v", beat.v, nest, counters, turns, on_port)
+            on_port.append(rows)
+            self._product(beat, rows, zero, nest, counters, turns)
 
     def take(self, update: bool) -> None:
         """g_out ← g (after `upd`: w), g ← 0."""
@@ -83,7 +84,8 @@ class ArrayValues:
             return self.port[port] if source.beat is None else on_port[source.beat][port]
         words = self.spad.view(source.stream, counters, nest.levels, turns)
         rows = convert(as_rows(words), self.accumulator)
-        self.port[port] = rows[-1:].copy()
+        if self.holds:
+            self.port[port] = rows[-1:].copy()
         return rows
 
     def _product(self, beat: Beat, rows: dict[str, Array], zero: bool, nest: Nest, counters: Sequence[int], turns: Sequence[int]) -> None:
@@ -102,12 +104,14 @@ class ArrayValues:
         product = self.matmul(tile.T, operand.T).T if lanes_apart(sums) else self.matmul(operand, tile)
         product = product.reshape(sums.shape)
         if zero:
-            self.port[port] = np.zeros((1, lanes), self.accumulator.numpy)
+            if self.holds:
+                self.port[port] = np.zeros((1, lanes), self.accumulator.numpy)
             sums[...] = convert(self.summed(product), beat.acc.dtype)
             return
         stays = beat.acc.dtype is self.accumulator
         entering = sums if stays else np.array(convert(sums, self.accumulator))
-        self.port[port] = entering[(-1,) * len(turns)].reshape(1, lanes).copy()
+        if self.holds:
+            self.port[port] = entering[(-1,) * len(turns)].reshape(1, lanes).copy()
         self.add(entering, product)
         if not stays:
             sums[...] = convert(entering, beat.acc.dtype)

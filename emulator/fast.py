@@ -5,7 +5,8 @@ timed instructions the one that starts first is executed, in the order of the qu
 channel is granted as it is cycle by cycle.  A beat nest (see `nest.py`) is one such instruction.  What comes again in a steady state
 (see `steady.py`) is counted instead of executed.
 
-Time depends on no value.  So the events only take down what is to be done, and `values.py` does it in their order.
+Time depends on no value.  So the events only take down what is to be done, and `values.py` does it in their order; further runs of
+the program do it again, without any events.
 """
 
 import numpy as np
@@ -15,11 +16,12 @@ from emulator.backend import Matmul
 from emulator.code import Code
 from emulator.counters import Counters
 from emulator.deadlock import deadlock
+from emulator.loops import Loop, loops
 from emulator.memory import Memory
-from emulator.script import Script
+from emulator.script import Script, Step
 from emulator.steady import SteadyState
 from emulator.units import Dma, GradientChain, Shared, Unit, Vector, WeightChain
-from emulator.values import Values
+from emulator.values import Known, Values
 from isa.instructions import Queue
 from isa.program import Program
 
@@ -31,6 +33,8 @@ _UNITS: dict[Queue, type[Unit]] = {
     Queue.gchain: GradientChain,
     Queue.vector: Vector,
 }
+_KEPT = 1 << 18
+"""Longer scripts are not kept for further runs."""
 
 
 class FastEngine:
@@ -43,6 +47,9 @@ class FastEngine:
         self.steps = 0
         """Those whose values it computed one by one."""
         self.codes = {queue: Code(program.queues.get(queue, []), len(program.provenance)) for queue in Queue}
+        self._known: tuple[Counters, list[Step | Loop]] | None = None
+        """What a run without a trace counts and does to the memories, once there was one, if that is not too long."""
+        self._flows = Known()
 
     def run(self, dram: Memory, trace: bool = False) -> Counters:
         """One run from idle units and an empty scratchpad; ``dram`` is read and written in place.
@@ -50,14 +57,27 @@ class FastEngine:
         Raises:
             UserError: the queues wait for each other, or a stream leaves its memory.
         """
-        values = Values(self.program.machine, self.codes, dram, self.matmul) if self.values else None
+        values = Values(self.program.machine, self.codes, dram, self.matmul, self._flows) if self.values else None
+        self.events = 0
+        with np.errstate(all="ignore"):
+            if self._known is None or trace:
+                counters = self._events(values, trace)
+            else:
+                counters, script = self._known
+                if values:
+                    values.run(script)
+        self.steps = values.steps if values else 0
+        return counters
+
+    def _events(self, values: Values | None, trace: bool) -> Counters:
+        """All events, and what they do to the memories."""
         script = Script() if values else None
         shared = Shared(self.program, script, trace)
         units = [_UNITS[queue](queue, self.codes[queue], shared) for queue in Queue]
         steady = SteadyState(self.program, units, shared) if self.skip and not trace else None
         for unit in units:
             _settle(unit)
-        self.events = 0
+        done: list[Step | Loop] | None = []
         while True:
             chosen, earliest = None, 0
             for unit in units:
@@ -65,25 +85,26 @@ class FastEngine:
                     start = unit.start()
                     if start is not None and (chosen is None or start < earliest):
                         chosen, earliest = unit, start
-            if chosen is None:
-                break
-            chosen.execute()
-            self.events += 1
-            _settle(chosen)
-            if chosen.turned:
-                chosen.turned = False
-                if steady:
-                    steady.look(chosen, earliest)
-            if shared.journal.long:
+            if chosen is not None:
+                chosen.execute()
+                self.events += 1
+                _settle(chosen)
+                if chosen.turned:
+                    chosen.turned = False
+                    if steady:
+                        steady.look(chosen, earliest)
+            if shared.journal.long or chosen is None:
                 shared.journal.close()
                 if values and script:
-                    values.run(script.take())
+                    steps = loops(script.take())
+                    values.run(steps)
+                    done = [*done, *steps] if done is not None and script.start <= _KEPT else None
+            if chosen is None:
+                break
         if any(unit.index >= 0 for unit in units):
             raise deadlock(self.program, {unit.queue: unit.index for unit in units if unit.index >= 0})
-        shared.journal.close()
-        if values and script:
-            values.run(script.take())
-            self.steps = values.steps
+        if done is not None and not trace:
+            self._known = shared.counters, done
         return shared.counters
 
 

@@ -1,8 +1,9 @@
 """Who reads what whom wrote, in the turns of a repetition."""
 
+import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from isa.dtypes import DType
 
 Source = tuple[Statement, int]
 """The statement that wrote what is read, and how many turns before."""
+Writers = dict[tuple[Statement, int], list[int]]
+"""Of each statement's reads, and of what it writes (-1), the positions of statements that may write bytes of it in any turns."""
 
 
 class Flow:
@@ -24,21 +27,71 @@ class Flow:
 
     def __init__(self, body: Sequence[Statement], turns: int, accumulator: DType) -> None:
         self.body, self.turns, self.accumulator = body, turns, accumulator
-        self.writers = self._writers()
-        self.sums = self._sums()
+        writers = self._writers()
+        self.sums = self._sums(writers)
         self.sources: dict[tuple[Statement, int], Source | None] = {}
         """Of each statement's reads; None: what was there before the repetition."""
         for position, statement in enumerate(body):
             for number in range(2 if statement in self.sums else len(statement.reads)):
-                self.sources[statement, number] = self._source(position, statement, number)
-        self._check_writes()
+                self.sources[statement, number] = self._source(position, statement, number, writers[statement, number])
+        self._check_writes(writers)
         self.continued = self._continued()
+        self.totals: dict[Place, list[Product]] = {}
+        """The products among the sums, by what they add to."""
+        for statement in body:
+            if statement in self.sums and isinstance(statement, Product):
+                self.totals.setdefault(statement.dst, []).append(statement)
+        self.changing = {read for read, found in writers.items() if found}
+        """The reads of words that are written in any turn."""
+        self._starts: dict[Statement, int | None] = {}
+        writing = [statement for statement in body if statement not in self.sums and statement not in self.continued]
+        self.writes = self._writes(writing)
+        self.registers = {statement.dst.name: statement for statement in writing if isinstance(statement.dst, Register)}
+        """What leaves something in a register."""
 
-    def _writers(self) -> dict[tuple[Statement, int], list[int]]:
-        """Of each statement's reads, and of what it writes (-1), the positions of statements that may write bytes of it in any turns."""
+    def start(self, statement: Statement) -> int:
+        """The first turn from which on everything comes from statements of the body, as far back as it goes.
+
+        Raises:
+            Unclear: what it reads depends on what it wrote before.
+        """
+        if statement not in self._starts:
+            self._starts[statement] = None
+            sources = [self.sources.get((statement, number)) for number in range(len(statement.reads))]
+            start = max((source[1] + self.start(source[0]) for source in sources if source), default=0)
+            self._starts[statement] = min(start, self.turns)
+        start_or_none = self._starts[statement]
+        if start_or_none is None:
+            raise Unclear
+        return start_or_none
+
+    def _writes(self, writing: Iterable[Statement]) -> list[tuple[Statement, Access, int, int]]:
+        """What is written to memories, in order: the statement, where to, the first turn, and how many turns."""
+        walking: list[tuple[Statement, Access, int, int]] = []
+        staying: list[tuple[Statement, Access]] = []
+        for statement in writing:
+            dst = statement.dst
+            if isinstance(dst, Access) and dst.shift:
+                start = self.start(statement)
+                walking += [(statement, dst, turn, 1) for turn in range(start)]
+                if start < self.turns:
+                    walking.append((statement, dst, start, self.turns - start))
+            elif isinstance(dst, Access):
+                staying.append((statement, dst))
+        # So many last turns leave all there is of what stays in its place or ring.
+        repeats = min(self.turns, math.lcm(*[dst.period for _, dst in staying]))
+        last: dict[tuple[object, ...], tuple[Statement, Access, int, int]] = {}
+        for turn in range(self.turns - repeats, self.turns):
+            for statement, dst in staying:
+                where = dst.space, dst.address(turn), dst.dims, dst.dtype
+                last.pop(where, None)  # what is written over is not written
+                last[where] = statement, dst, turn, 1
+        return [*walking, *last.values()]
+
+    def _writers(self) -> Writers:
         registers: dict[Register, list[int]] = {register: [] for register in REGISTERS}
         spans: dict[tuple[Statement, int], tuple[int, int, int]] = {}
-        writers: dict[tuple[Statement, int], list[int]] = {}
+        writers: Writers = {}
         positions: list[int] = []
         for position, statement in enumerate(self.body):
             for number, place in enumerate((statement.dst, *statement.reads), -1):
@@ -61,15 +114,15 @@ class Flow:
             writers[names[name]].append(positions[writer])
         return writers
 
-    def _sums(self) -> set[Statement]:
+    def _sums(self, writers: Writers) -> set[Statement]:
         """The products whose sums nothing touches but products that add to them."""
         found = {statement for statement in self.body if self._adds(statement) and self._stays_apart(statement.dst)}
         while found:
             touched = {
                 self.body[writer]
-                for (statement, number), writers in self.writers.items()
+                for (statement, number), found_writers in writers.items()
                 if statement not in found or number in (0, 1)
-                for writer in writers
+                for writer in found_writers
             }
             if not found & touched:
                 break
@@ -89,14 +142,13 @@ class Flow:
         """Whether it stays where it is, or goes through memory without meeting itself."""
         return not dst.shift or injective([*dst.dims, (self.turns, dst.shift)], dst.dtype.size)
 
-    def _source(self, position: int, statement: Statement, number: int) -> Source | None:
-        """Who wrote what the statement at this position reads, last."""
+    def _source(self, position: int, statement: Statement, number: int, writers: Sequence[int]) -> Source | None:
+        """Who of the writers wrote what the statement at this position reads, last."""
         read, best = statement.reads[number], None
         if isinstance(read, Register):
-            writers = self.writers[statement, number]
             before = bisect_left(writers, position)
             return (self.body[writers[before - 1]], 0 if before else 1) if writers else None
-        for other in self.writers[statement, number]:
+        for other in writers:
             distance = turns_between(self.body[other].dst, read, other < position, self.turns)
             if distance is not None and (best is None or (distance, -other) < best):
                 best = (distance, -other)
@@ -107,13 +159,13 @@ class Flow:
             raise Unclear
         return writer, distance
 
-    def _check_writes(self) -> None:
+    def _check_writes(self, writers: Writers) -> None:
         """That what walks through memory does not meet itself, nor others but in the same turn."""
         for statement in self.body:
             dst = statement.dst
             if statement in self.sums or isinstance(dst, Register):
                 continue
-            others = [self.body[writer] for writer in self.writers[statement, -1] if self.body[writer] is not statement]
+            others = [self.body[writer] for writer in writers[statement, -1] if self.body[writer] is not statement]
             if not dst.shift and all(isinstance(other.dst, Access) and not other.dst.shift for other in others):
                 continue
             if dst.period > 1 or not self._walks_apart(dst):

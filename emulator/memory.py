@@ -29,12 +29,25 @@ def convert(values: Array, dtype: DType) -> Array:
         return values.astype(target)
 
 
+class _Pattern:
+    """What all views through a stream have in common."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        """Held, so that no other takes its identity."""
+        self.dtype = stream.dtype.numpy
+        self.extents = tuple(dim.count for dim in stream.dims)
+        self.inner = tuple(dim.stride for dim in stream.dims)
+        self.clipped = any(dim.limit is not None for dim in stream.dims)
+
+
 class Memory:
     """``nbytes`` bytes that start as zeros."""
 
     def __init__(self, space: Space, nbytes: int) -> None:
         self.space = space
         self.bytes = np.zeros(nbytes, np.uint8)
+        self._patterns: dict[int, _Pattern] = {}
 
     def view(self, stream: Stream, counters: Sequence[int], levels: Sequence[int] = (), turns: Sequence[int] = ()) -> Array:
         """The words of one access, writable in place: shape ``(*turns, *extents)``.
@@ -45,12 +58,18 @@ class Memory:
         Raises:
             UserError: the access leaves the memory.
         """
-        strides, dims = stream.strides, stream.dims
-        outer = [strides[level] if level < len(strides) else 0 for level in levels]
-        extents = [dim.count if dim.limit is None else max(0, dim.extent(counters)) for dim in dims]
+        pattern = self._patterns.get(id(stream))
+        if pattern is None:
+            pattern = self._patterns[id(stream)] = _Pattern(stream)
+        extents, inner = pattern.extents, pattern.inner
+        if pattern.clipped:
+            extents = tuple([max(0, dim.extent(counters)) for dim in stream.dims])
         address = stream.address(counters)
         try:
-            return np.ndarray((*turns, *extents), stream.dtype.numpy, self.bytes, address, (*outer, *[dim.stride for dim in dims]))
+            if not levels:
+                return np.ndarray(extents, pattern.dtype, self.bytes, address, inner)
+            outer = [stream.strides[level] if level < len(stream.strides) else 0 for level in levels]
+            return np.ndarray((*turns, *extents), pattern.dtype, self.bytes, address, (*outer, *inner))
         except (TypeError, ValueError) as error:
             raise outside(stream, address, self) from error
 

@@ -64,6 +64,11 @@ class Nest:
     def levels(self) -> range:
         return range(self.depth, self.depth + len(self.loops))
 
+    @property
+    def holds(self) -> bool:
+        """Whether a port's operand is what the beat before the nest left there."""
+        return any(source == Source() for beat in self.beats for source in (beat.h, beat.v))
+
 
 def nest_at(sequencer: Sequencer, index: int, unowned: int) -> Nest | None:
     """The nest that begins at this instruction (a loop or a beat), or None if it is no nest.

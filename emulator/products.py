@@ -4,12 +4,16 @@ Operands are ``a`` [turns, rows, inner] and ``b`` [turns, inner, columns], with 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from emulator.accesses import Unclear
 from emulator.backend import Matmul
 from emulator.memory import Array
+
+_LARGE = 1 << 12
+"""Words of a tile that are not moved to other tiles without need."""
 
 
 def as_rows(words: Array, lead: int = 0) -> Array:
@@ -40,20 +44,42 @@ def joined(terms: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     """
     if len(terms) == 1:
         return terms[0]
-    sides = [a for a, _ in terms], [b for _, b in terms]
     if len({(len(a), len(b), a.shape[1], b.shape[2]) for a, b in terms}) > 1:
         raise Unclear
-    return np.concatenate(sides[0], axis=2), np.concatenate(sides[1], axis=1)
+    left = in_a_row([a for a, _ in terms])
+    right = in_a_row([b.transpose(0, 2, 1) for _, b in terms])
+    return left, right.transpose(0, 2, 1)
+
+
+def in_a_row(parts: Sequence[Array]) -> Array:
+    """Parts [turns, rows, inner] side by side: [turns, rows, all of inner], in place where they lie at equal distances in memory."""
+    one, owner = parts[0], parts[0].base
+    if not isinstance(owner, np.ndarray) or not owner.flags.c_contiguous:
+        return np.concatenate(parts, axis=2)
+    alike = all(part.base is owner and part.shape == one.shape and part.strides == one.strides for part in parts)
+    starts = [part.__array_interface__["data"][0] for part in parts]
+    turns, rows, inner = one.shape
+    if not alike or {after - before for before, after in pairwise(starts)} != {inner * one.strides[2]}:
+        return np.concatenate(parts, axis=2)
+    first = starts[0] - owner.__array_interface__["data"][0]
+    return np.ndarray((turns, rows, len(parts) * inner), one.dtype, owner, first, one.strides)
 
 
 def product(a: Array, b: Array, matmul: Matmul) -> Array:
     """[turns, rows, columns]: the product of each turn."""
-    if len(a) == 1 and len(b) > 1:
+    if len(a) == 1 and len(b) > 1 and not _stays_apart(b):
         wide = b.transpose(1, 0, 2).reshape(b.shape[1], -1)
         return matmul(a[0], wide).reshape(a.shape[1], len(b), b.shape[2]).transpose(1, 0, 2)
-    if len(b) == 1 and len(a) > 1:
+    if len(b) == 1 and len(a) > 1 and not _stays_apart(a.transpose(0, 2, 1)):
         return matmul(a.reshape(-1, a.shape[2]), b[0]).reshape(len(a), a.shape[1], b.shape[2])
     return matmul(a, b)
+
+
+def _stays_apart(tiles: Array) -> bool:
+    """Whether a product of each of the tiles [turns, inner, columns] takes less than putting them side by side."""
+    _, inner, columns = tiles.shape
+    between, *strides = tiles.strides
+    return inner * columns >= _LARGE and between != columns * strides[1] and tiles.itemsize in strides
 
 
 def product_sum(a: Array, b: Array, turns: int, matmul: Matmul) -> Array:

@@ -1,9 +1,8 @@
 """The values of a run: the steps that the timing engine found, in its order, on the memories and the array's registers."""
 
 import math
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from emulator.accesses import Access, Unclear
 from emulator.backend import Matmul
@@ -11,10 +10,12 @@ from emulator.batch import Batch
 from emulator.beats import ArrayValues
 from emulator.code import Code
 from emulator.costs import words_of
+from emulator.flow import Flow
+from emulator.loops import Loop, length, moved, unrolled
 from emulator.memory import Memory, convert
-from emulator.script import Repeat, Step
+from emulator.script import Step
 from emulator.statements import statements
-from emulator.vector import compute
+from emulator.vector import execute
 from isa.instructions import Queue
 from isa.machine import Machine
 from isa.stream import Space
@@ -25,60 +26,84 @@ _LARGE = 1 << 15
 """So does what writes more words a turn: it takes longer than the way to it, and its words stay in the processor's caches."""
 _LONG = 400
 """Longer bodies, their inner repetitions unrolled, are executed turn by turn, and the inner repetitions at once."""
-_WIDE = 16
+_WIDE = 32
 """So are those with more than so many steps to each turn: finding out who reads what takes longer the more statements there are."""
 _ROOM = 1 << 24
 """Words that are written at once, at most."""
+_KEPT = 1 << 16
+"""Statements that are kept for further runs, at most."""
+
+
+class Known:
+    """How runs of one script execute its loops, in the order in which they come to them; None: that is to be found out again."""
+
+    def __init__(self) -> None:
+        self.flows: list[list[Flow] | None] = []
+        self._room = _KEPT
+
+    def add(self, flows: list[Flow]) -> None:
+        """Of the next loop."""
+        self._room -= sum(len(flow.body) for flow in flows)
+        self.flows.append(flows if self._room >= 0 else None)
 
 
 class Values:
-    """Memories and registers of one run, from an empty scratchpad on."""
+    """Memories and registers of one run, from an empty scratchpad on; ``known`` is what runs before found out."""
 
-    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul) -> None:
-        self.codes = codes
+    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul, known: Known) -> None:
+        self.codes, self.known = codes, known
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
-        self.array = ArrayValues(machine, self.memories[Space.spad], matmul)
-        self.steps = 0
-        """Executed one by one so far."""
+        holds = any(nest.holds for code in codes.values() for nest in code.nests.values() if nest)
+        self.array = ArrayValues(machine, self.memories[Space.spad], matmul, holds)
+        self.loops = self.steps = 0
+        """Loops that it came to so far, and steps that it executed one by one."""
 
-    def run(self, steps: Sequence[Step | Repeat]) -> None:
+    def run(self, steps: Sequence[Step | Loop]) -> None:
         """Execute steps one after the other.
 
         Raises:
             UserError: a stream leaves its memory.
         """
         for step in steps:
-            if isinstance(step, Repeat):
-                done = self._batch(step)
-                for turn in range(done + 1, step.times + 1):
-                    self.run([moved(inner, step, turn) for inner in step.steps])
+            if isinstance(step, Loop):
+                for turn in range(self._batch(step), step.turns):
+                    self.run(step.turn(turn))
             else:
                 self.step(step)
 
-    def _batch(self, repeat: Repeat) -> int:
-        """Execute all turns but the last at once, or as many at a time as there is room for; how many were done.
+    def _batch(self, loop: Loop) -> int:
+        """Execute the turns of a loop at once, or as many at a time as there is room for; how many were done.
 
-        The last one leaves on the ports what stays there for `held`.  The others are left, too, where it cannot be shown that they leave
-        the same when they are executed at once.
+        Those are left where it cannot be shown that they leave the same when they are executed at once; and the last one, where any beat
+        might want what stays on the ports for `held`.
         """
-        done, turns = 0, repeat.times - 1
-        if turns < _FEW or length(repeat.steps) > min(_LONG, _WIDE * turns):
-            return 0
-        flat = unrolled(repeat.steps)
-        try:
-            while turns - done >= _FEW:
-                steps = [step_in(step, repeat, done + 1) for step in flat]
-                body = statements(steps, repeat.advances, self.codes)
-                words = [math.prod(statement.dst.shape) for statement in body if isinstance(statement.dst, Access)]
-                if max(words, default=0) > _LARGE:
-                    break
-                many = min(turns - done, max(_FEW, _ROOM // (1 + sum(words))))
-                with np.errstate(all="ignore"):
-                    Batch(body, many, self.memories, self.array).run()
-                done += many
-        except (Unclear, RecursionError):  # the way from source to source may be long
-            pass
-        return done
+        is_new = self.loops == len(self.known.flows)
+        known = None if is_new else self.known.flows[self.loops]
+        flows: list[Flow] = []
+        with suppress(Unclear, RecursionError):  # the way from source to source may be long
+            for flow in self._flows(loop) if known is None else known:
+                Batch(flow, self.memories, self.array).run()
+                flows.append(flow)
+        if is_new:
+            self.known.add(flows)
+        self.loops += 1
+        return sum(flow.turns for flow in flows)
+
+    def _flows(self, loop: Loop) -> Iterator[Flow]:
+        """The turns that may be executed at once."""
+        done, turns = 0, loop.turns - self.array.holds
+        if turns < _FEW or length(loop.steps) > min(_LONG, _WIDE * turns):
+            return
+        flat = unrolled(loop.steps)
+        while turns - done >= _FEW:
+            steps = unrolled(moved(step, loop.advances, done) for step in flat) if done else flat
+            body = statements(steps, loop.advances, self.codes)
+            words = [math.prod(statement.dst.shape) for statement in body if isinstance(statement.dst, Access)]
+            if max(words, default=0) > _LARGE:
+                return
+            many = min(turns - done, max(_FEW, _ROOM // (1 + sum(words))))
+            yield Flow(body, many, self.array.accumulator)
+            done += many
 
     def step(self, step: Step) -> None:
         """Execute one instruction or beat nest."""
@@ -105,37 +130,4 @@ class Values:
             case "drain":
                 self.array.drain(instruction["dst"], counters)
             case _ if words_of(instruction["dst"], counters):
-                view, results = compute(instruction, self.memories[Space.spad], counters)
-                view[...] = results
-
-
-def length(steps: Sequence[Step | Repeat]) -> int:
-    """How many steps there are in all turns of their repetitions."""
-    return sum(step.times * length(step.steps) if isinstance(step, Repeat) else 1 for step in steps)
-
-
-def unrolled(steps: Sequence[Step | Repeat]) -> list[Step]:
-    """Steps with all turns of their repetitions."""
-    found: list[Step] = []
-    for step in steps:
-        if isinstance(step, Repeat):
-            found += [step_in(inner, step, turn) for turn in range(1, step.times + 1) for inner in unrolled(step.steps)]
-        else:
-            found.append(step)
-    return found
-
-
-def moved(step: Step | Repeat, repeat: Repeat, turn: int) -> Step | Repeat:
-    """A step (or repetition) of a repetition's body in one of its turns."""
-    if isinstance(step, Repeat):
-        return Repeat(tuple(moved(inner, repeat, turn) for inner in step.steps), step.times, step.advances)
-    return step_in(step, repeat, turn)
-
-
-def step_in(step: Step, repeat: Repeat, turn: int) -> Step:
-    """A step of a repetition's body in one of its turns."""
-    for queue, level, turns in repeat.advances:
-        if queue is step.queue:
-            counters = step.counters
-            return step._replace(counters=(*counters[:level], counters[level] + turn * turns, *counters[level + 1 :]))
-    return step
+                execute(instruction, self.memories[Space.spad], counters)

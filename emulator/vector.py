@@ -82,8 +82,23 @@ def compute(instruction: Instruction, spad: Memory, counters: Sequence[int]) -> 
         axes = reduced_axes(dst)
         view = view[tuple(slice(1) if axis in axes else slice(None) for axis in range(view.ndim))]
         return view, convert(reduction(instruction["fn"], convert(spad.view(instruction["a"], counters), DType.f32), axes), dst.dtype)
-    operands = [
+    return view, convert(elementwise(instruction["fn"], _operands(instruction, spad, counters)), dst.dtype).copy()
+
+
+def execute(instruction: Instruction, spad: Memory, counters: Sequence[int]) -> None:
+    """Read, compute and write at once."""
+    fn, dst = ELEMENTWISE.get(instruction["fn"]), instruction["dst"]
+    in_place = instruction.op == "vec" and dst.dtype is DType.f32 and all(dim.stride for dim in dst.dims)
+    if in_place and isinstance(fn, np.ufunc):  # which reads what it overlaps first
+        with np.errstate(all="ignore"):
+            fn(*_operands(instruction, spad, counters)[: fn.nin], out=spad.view(dst, counters))
+    else:
+        view, results = compute(instruction, spad, counters)
+        view[...] = results
+
+
+def _operands(instruction: Instruction, spad: Memory, counters: Sequence[int]) -> list[F32 | np.float32]:
+    return [
         np.float32(instruction["imm"]) if instruction[name] == IMM else convert(spad.view(instruction[name], counters), DType.f32)
         for name in ("a", "b", "c")
     ]
-    return view, convert(elementwise(instruction["fn"], operands), dst.dtype).copy()

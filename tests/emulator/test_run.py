@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from emulator import Emulator, draw_inputs
+from emulator.fast import FastEngine
+from emulator.memory import Memory
+from emulator.report import report
 from isa.dtypes import DType
 from isa.errors import UserError
 from isa.instructions import Instruction, Queue, When, make
@@ -55,6 +58,18 @@ def test_params_stay_from_run_to_run(engine: Any) -> None:
     np.testing.assert_array_equal(emulator.run(GOOD).outputs["param/w"], [[2, 3], [4, 5]])
     np.testing.assert_array_equal(emulator.run(GOOD).outputs["param/w"], [[3, 4], [5, 6]])
     np.testing.assert_array_equal(Emulator(counting(), engine).run(GOOD).outputs["param/w"], [[2, 3], [4, 5]])
+
+
+def test_further_runs_compute_values_alone() -> None:
+    program = counting()
+    engine, dram = FastEngine(program), Memory(Space.dram, program.dram_bytes)
+    first, words = engine.run(dram), dram.bytes[:16].view(np.float32)
+    assert engine.events > 0
+    for turn in range(2, 5):
+        traced = engine.run(dram, trace=turn == 3)
+        assert report(program, traced).to_dict() == report(program, first).to_dict()
+        assert (engine.events > 0) == (traced.slices is not None) == (turn == 3)
+        np.testing.assert_array_equal(words, 4 * [turn])
 
 
 def test_outputs_do_not_change_behind_the_callers_back() -> None:

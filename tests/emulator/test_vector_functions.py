@@ -7,7 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from emulator.vector import ELEMENTWISE, elementwise, reduction
+from emulator.memory import Memory
+from emulator.vector import ELEMENTWISE, elementwise, execute, reduction
+from isa.dtypes import DType
+from isa.instructions import make
+from isa.stream import Dim, Space, Stream
 from isa.vector import FUNCTIONS
 
 NAN, INF = math.nan, math.inf
@@ -100,3 +104,19 @@ def test_reductions() -> None:
     np.testing.assert_array_equal(reduction("sum", a, (1,)), [[6], [-5]])
     np.testing.assert_array_equal(reduction("max", a, (0,)), [[1, 5, 3]])
     np.testing.assert_array_equal(reduction("sum", a, (0, 1)), [[1]])
+
+
+@pytest.mark.parametrize("fn", ["add", "fma", "neg", "copy"])
+@pytest.mark.parametrize("shift", [-17, -5, -1, 0, 1, 2, 7, 40])
+@pytest.mark.parametrize("strides", [(40, 4), (4, 32), (-40, 4), (0, 4), (8, -4)])
+def test_all_words_are_read_before_any_is_written(fn: str, shift: int, strides: tuple[int, int]) -> None:
+    dims = (Dim(6, strides[0]), Dim(7, strides[1]))
+    spad = Memory(Space.spad, 1024)
+    words = spad.bytes.view(np.float32)
+    words[:] = np.arange(256)
+    near = Stream(Space.spad, DType.f32, 512, dims)
+    far = Stream(Space.spad, DType.f32, 512 + 4 * shift, (Dim(6, 40), Dim(7, 4)))
+    before = {name: spad.view(stream, ()).copy() for name, stream in {"near": near, "far": far}.items()}
+    execute(make("vec", fn=fn, dst=far, a=near, b=near, c=far), spad, ())
+    wanted = {"add": 2 * before["near"], "fma": before["near"] ** 2 + before["far"], "neg": -before["near"], "copy": before["near"]}
+    np.testing.assert_array_equal(spad.view(far, ()), wanted[fn])
