@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from emulator.banks import Ports
 from emulator.journal import Work
 from emulator.sums import Rows
 
@@ -15,6 +16,10 @@ class Plan:
     swap: bool
     take: bool
     zeros: tuple[bool, ...]
+    needs: tuple[Ports, ...]
+    """Of the scratchpad, by each beat of the body."""
+    costs: tuple[int, ...]
+    """Cycles of each."""
     works: tuple[Work, ...]
     """One for each beat of the body; a `take` that is not the nest's only beat is left out."""
     tail: Work | None

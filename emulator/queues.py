@@ -1,18 +1,15 @@
-"""The queues of the stepped engine: in each cycle each one looks whether its next instruction may issue.
+"""The queues of the stepped engine but the array's: in each cycle each one looks whether its next instruction may issue.
 
 Nothing here computes when that will be; the conditions are looked at anew in every cycle.
 """
 
-import numpy as np
-
+from emulator.banks import Ports
 from emulator.board import Board
 from emulator.costs import results_of, vector_cycles, words_of
 from emulator.counters import READ, WRITE, Slice
-from emulator.grid import FIELDS, F, Mode, Op
 from emulator.memory import convert
-from emulator.ports import Lanes, access
 from emulator.vector import compute
-from isa.instructions import HELD, IMM, Instruction, Queue
+from isa.instructions import IMM, Instruction, Queue
 from isa.sequencer import Sequencer
 from isa.stream import Space, Stream
 
@@ -73,6 +70,7 @@ class QueueMachine:
                 cause = self._blocked(instruction)
                 if cause is None:
                     self._issue(instruction)
+                    self._hold(instruction)
                     self._next()
                 return cause
             self._next()
@@ -80,12 +78,21 @@ class QueueMachine:
         board.counters.ended[self.queue] = board.now
         return None
 
+    def _needs(self, instruction: Instruction) -> Ports:
+        """The ports of the scratchpad that the instruction needs for as long as it occupies the queue."""
+        return self.board.banks.needs(instruction, self.counters)
+
     def _blocked(self, instruction: Instruction) -> int | None:
         """The first cause for which the instruction cannot issue in this cycle."""
-        return None
+        return self.board.lacks(self._needs(instruction))
 
     def _issue(self, instruction: Instruction) -> None:
         raise NotImplementedError
+
+    def _hold(self, instruction: Instruction) -> None:
+        """The instruction that has just issued has its ports for itself."""
+        banks = self.board.banks
+        self.board.held[self.queue] = banks.held(self._needs(instruction)), self.occupied_until
 
     def _occupy(self, cycles: int, finish: int, label: str) -> None:
         board = self.board
@@ -103,7 +110,7 @@ class QueueMachine:
 
 class DmaQueue(QueueMachine):
     def _blocked(self, instruction: Instruction) -> int | None:
-        return self.board.dram_channel if self.board.now < self.board.channel_free else None
+        return self.board.dram_channel if self.board.now < self.board.channel_free else super()._blocked(instruction)
 
     def _issue(self, instruction: Instruction) -> None:
         board, counters = self.board, self.board.counters
@@ -125,7 +132,7 @@ class WeightQueue(QueueMachine):
     def _blocked(self, instruction: Instruction) -> int | None:
         board = self.board
         taken = board.loads == board.swaps and (not board.loads or board.now >= board.last_swap + 1)
-        return None if taken else board.weight_chain
+        return super()._blocked(instruction) if taken else board.weight_chain
 
     def _issue(self, instruction: Instruction) -> None:
         board, machine = self.board, self.board.machine
@@ -138,7 +145,7 @@ class GradientQueue(QueueMachine):
     def _blocked(self, instruction: Instruction) -> int | None:
         board = self.board
         taken = board.takes > board.drains and board.now >= board.last_take + board.machine.rows
-        return None if taken else board.gradient_chain
+        return super()._blocked(instruction) if taken else board.gradient_chain
 
     def _issue(self, instruction: Instruction) -> None:
         board, machine = self.board, self.board.machine
@@ -159,69 +166,8 @@ class VectorQueue(QueueMachine):
                 counters.access(self.provenance, READ, stream, self.queue, words_of(stream, self.counters))
         counters.access(self.provenance, WRITE, dst, self.queue, results_of(dst, self.counters) if reduces else words)
         counters.vector_ops[self.provenance] += words
-        cycles = vector_cycles(board.machine, words)
+        cycles = vector_cycles(board.machine, words, board.banks.cycles(self._needs(instruction)))
         if words:
             board.commits.append((board.now + cycles, *compute(instruction, board.memories[Space.spad], self.counters)))
         self._done_at(board.now + cycles)
         self._occupy(cycles, board.now + cycles, f"{instruction.op} {instruction['fn']}")
-
-
-class ArrayQueue(QueueMachine):
-    """Issues beats; ``lanes`` is how many lanes of each port the beat before used, for `held`."""
-
-    def __init__(self, queue: Queue, board: Board) -> None:
-        self.lanes = {"h": 0, "v": 0}
-        super().__init__(queue, board)
-
-    def _raised(self, instruction: Instruction, flag: str) -> bool:
-        return flag in instruction.args and instruction[flag].holds(self.counters, self.counts)
-
-    def _takes(self, instruction: Instruction) -> bool:
-        return instruction.op == "upd" or self._raised(instruction, "take")
-
-    def _blocked(self, instruction: Instruction) -> int | None:
-        board, now = self.board, self.board.now
-        if self._raised(instruction, "swap") and not (board.loads > board.swaps and now >= board.last_load + board.machine.rows):
-            return board.weight_chain
-        if self._takes(instruction) and not (board.takes == board.drains and (not board.takes or now >= board.last_drain + 1)):
-            return board.gradient_chain
-        if instruction.op in ("fwd", "dx") and not self._raised(instruction, "zero"):
-            row = instruction["acc"].address(self.counters)
-            if now < board.sums.get(row, 0):
-                return board.partial_sums
-        return None
-
-    def _issue(self, instruction: Instruction) -> None:
-        board, machine = self.board, self.board.machine
-        if self._raised(instruction, "swap"):
-            board.swaps, board.last_swap = board.swaps + 1, board.now
-        if self._takes(instruction):
-            board.takes, board.last_take = board.takes + 1, board.now
-        if instruction.op in ("fwd", "dx"):
-            returned = board.now + (machine.rows if instruction.op == "fwd" else machine.cols)
-            board.sums = {row: cycle for row, cycle in board.sums.items() if cycle > board.now}
-            board.sums[instruction["acc"].address(self.counters)] = returned
-        board.beat = self._beat(instruction)
-        self._occupy(1, board.now + machine.rows + machine.cols - 1, instruction.op)
-
-    def _beat(self, instruction: Instruction) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
-        """The fields that travel with the wave."""
-        beat = np.zeros(FIELDS, np.int64)
-        spad = self.board.memories[Space.spad]
-        for port, mode, fields in (("h", F.h_mode, F.h), ("v", F.v_mode, F.v)):
-            if isinstance(instruction.args.get(port, HELD), Stream):
-                beat[mode] = Mode.read
-                beat[fields : fields + len(Lanes)] = access(instruction[port], self.counters, spad)
-                self.lanes[port] = int(beat[fields + Lanes.lanes])
-        if "acc" in instruction.args:
-            port, mode, fields = ("v", F.v_mode, F.v) if instruction.op == "fwd" else ("h", F.h_mode, F.h)
-            beat[mode] = Mode.zero if self._raised(instruction, "zero") else Mode.read
-            beat[F.out : F.out + len(Lanes)] = access(instruction["acc"], self.counters, spad)
-            beat[fields : fields + len(Lanes)] = beat[F.out : F.out + len(Lanes)]
-            self.lanes[port] = int(beat[F.out + Lanes.lanes])
-        beat[F.op], beat[F.provenance] = Op[instruction.op], self.provenance
-        beat[F.swap], beat[F.take] = self._raised(instruction, "swap"), self._takes(instruction)
-        beat[F.rows], beat[F.cols] = self.lanes["h"], self.lanes["v"]
-        if instruction.op == "upd":
-            beat[F.update] = next(n for n, update in enumerate(self.board.updates) if update is instruction)
-        return beat

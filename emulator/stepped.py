@@ -6,11 +6,12 @@ chains do their step.
 
 import numpy as np
 
+from emulator.array_queue import ArrayQueue
 from emulator.board import Board
 from emulator.counters import Counters
 from emulator.deadlock import deadlock
 from emulator.memory import Memory
-from emulator.queues import ArrayQueue, DmaQueue, GradientQueue, QueueMachine, VectorQueue, WeightQueue
+from emulator.queues import DmaQueue, GradientQueue, QueueMachine, VectorQueue, WeightQueue
 from isa.instructions import Queue
 from isa.program import Program
 
