@@ -16,20 +16,22 @@ from isa.stream import Space, Stream
 
 
 class Place(NamedTuple):
-    """Where a beat stands in its nest (see `nest.py`), which has the scratchpad's ports as one instruction."""
+    """What a beat's place in its nest (see `nest.py`) means for the scratchpad's ports: a nest has them as one instruction does.
 
-    needs: tuple[Ports, ...]
-    """Of each beat of the nest's body."""
-    position: int
-    """In the body."""
-    first: bool
-    last: bool
-    """Whether it is the last one, but for a `take` at the end."""
-    takes: bool
-    """Whether it is a `take` at the end: that may wait for long, so it has ports of its own."""
+    A `take` at the end of others has its own, since it may have to wait for a drain, which wants a port, too.
+    """
+
+    cycles: int
+    """For which the beat occupies the array."""
+    needs: Ports
+    """What is held while it does."""
+    begins: bool
+    """Whether it is held from this beat on, or by an earlier one already."""
+    ends: bool
+    """Whether it is free after this beat."""
 
 
-ANYWHERE = Place(((),), 0, first=True, last=True, takes=False)
+ANYWHERE = Place(1, (), begins=True, ends=True)
 """Of all beats, where ports are unlimited."""
 
 
@@ -53,10 +55,13 @@ class ArrayQueue(QueueMachine):
         turn = 0
         for level in nest.levels:
             turn = turn * self.counts[level] + self.counters[level]
-        number, beats = turn * body + position, math.prod(turns) * body
-        ends = nest.beats[-1].take.holds(self.counters, self.counts)
+        number, last = turn * body + position, math.prod(turns) * body - 1
         needs = self.board.banks.nest_needs(nest, zeros, self.counters[: nest.depth], turns)
-        return Place(needs, position, number == 0, number == beats - 1 - ends, ends and number == beats - 1)
+        cycles = self.board.banks.cycles(needs[position])
+        takes = nest.beats[-1].take.holds(self.counters, self.counts)
+        if takes and number == last:
+            return Place(cycles, needs[position], begins=True, ends=True)
+        return Place(cycles, at_once(needs), number == 0, number == last - takes)
 
     def _raised(self, instruction: Instruction, flag: str) -> bool:
         return flag in instruction.args and instruction[flag].holds(self.counters, self.counts)
@@ -75,14 +80,11 @@ class ArrayQueue(QueueMachine):
             if now < board.sums.get(row, 0):
                 return board.partial_sums
         place = self._place()
-        if place.takes:
-            return board.lacks(place.needs[place.position])
-        return board.lacks(at_once(place.needs)) if place.first else None
+        return board.lacks(place.needs) if place.begins else None
 
     def _hold(self, instruction: Instruction) -> None:
         place, board = self._place(), self.board
-        needs = place.needs[place.position] if place.takes else at_once(place.needs)
-        board.held[self.queue] = board.banks.held(needs), self.occupied_until if place.takes or place.last else math.inf
+        board.held[self.queue] = board.banks.held(place.needs), self.occupied_until if place.ends else math.inf
 
     def _issue(self, instruction: Instruction) -> None:
         board, machine = self.board, self.board.machine
@@ -95,8 +97,7 @@ class ArrayQueue(QueueMachine):
             board.sums = {row: cycle for row, cycle in board.sums.items() if cycle > board.now}
             board.sums[instruction["acc"].address(self.counters)] = returned
         board.beat = self._beat(instruction)
-        place = self._place()
-        self._occupy(board.banks.cycles(place.needs[place.position]), board.now + machine.rows + machine.cols - 1, instruction.op)
+        self._occupy(self._place().cycles, board.now + machine.rows + machine.cols - 1, instruction.op)
 
     def _beat(self, instruction: Instruction) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
         """The fields that travel with the wave."""

@@ -59,10 +59,6 @@ class Banks:
         """The ports that an instruction holds."""
         return tuple(map(min, needs, self.limits))
 
-    def in_one(self, low: int, high: int) -> bool:
-        """Whether the bytes from ``low`` up to before ``high`` lie in one bank."""
-        return len(self._banks(low, high)) == 1
-
     def _needs(self, read: Iterable[Stream], written: Iterable[Stream], counters: Sequence[int], loops: Sequence[tuple[int, int]]) -> Ports:
         ports = [0] * len(self.limits)
         for first, streams in ((0, read), (self.number, written)):
@@ -78,13 +74,13 @@ class Banks:
         if stream.space is not Space.spad or any(count <= 0 for count, _ in steps):
             return range(0)
         address, last = stream.address(counters), [(count - 1) * stride for count, stride in steps]
-        below, above = sum(step for step in last if step < 0), sum(step for step in last if step > 0)
-        return self._banks(address + below, address + above + stream.dtype.size)
+        lowest = address + sum(step for step in last if step < 0)
+        highest = address + sum(step for step in last if step > 0) + stream.dtype.size - 1
+        return range(self._bank(lowest), self._bank(highest) + 1)
 
-    def _banks(self, low: int, high: int) -> range:
-        """Those of the bytes from ``low`` up to before ``high``; bytes beyond the scratchpad are a mistake that others tell."""
-        first, last = (min(max(0, byte), self.bytes - 1) * self.number // self.bytes for byte in (low, high - 1))
-        return range(first, last + 1)
+    def _bank(self, byte: int) -> int:
+        """A byte beyond the scratchpad is a mistake that others tell."""
+        return min(max(0, byte), self.bytes - 1) * self.number // self.bytes
 
 
 def at_once(needs: Iterable[Ports]) -> Ports:

@@ -156,7 +156,7 @@ def _streams_fit(nest: Nest, loops: Sequence[Instruction]) -> bool:
     return (
         all(_is_affine(stream, nest.depth) for stream in (*streams, *sums))
         and _all_distinct(sums, nest, loops)
-        and not any(_overlap(interval(a, loops), interval(b, loops)) for a in streams for b in sums)
+        and not any(_overlap(_interval(a, loops), _interval(b, loops)) for a in streams for b in sums)
     )
 
 
@@ -166,7 +166,7 @@ def _is_affine(stream: Stream, depth: int) -> bool:
     return not clipped and not (stream.ring and any(stream.ring.steps[depth:]))
 
 
-def interval(stream: Stream, loops: Sequence[Instruction]) -> tuple[int, int]:
+def _interval(stream: Stream, loops: Sequence[Instruction]) -> tuple[int, int]:
     """Lowest byte address, and the one after the highest, that the stream can touch inside these loops."""
     strides = dict(enumerate(stream.strides[: len(loops)]))
     corners: list[list[int]] = []
@@ -203,7 +203,7 @@ def _all_distinct(sums: Sequence[Stream], nest: Nest, loops: Sequence[Instructio
     if len(sums) <= 1 and all(injective(_counts(_walk(stream, nest)), stream.dtype.size) for stream in sums):
         return True
     if len({(s.strides[: nest.depth], s.ring, s.dtype) for s in sums}) > 1:
-        intervals = sorted(interval(stream, loops) for stream in sums)
+        intervals = sorted(_interval(stream, loops) for stream in sums)
         apart = all(a[1] <= b[0] for a, b in pairwise(intervals))
         return apart and all(_all_distinct([stream], nest, loops) for stream in sums)
     words = sum(int(np.prod([dim.count for dim in _walk(stream, nest)], dtype=np.int64)) for stream in sums)

@@ -71,8 +71,10 @@ class SteadyState:
         waits = {(i["sem"], queue) for queue, code in program.queues.items() for i in code if i.op == "wait"}
         self.waiter: dict[int, Unit] = {semaphore: units[queue] for semaphore, queue in waits}
         dram = program.machine.dram
-        self.possible = len(self.waiter) == len(waits) and not (dram.row_bytes and dram.row_miss_cycles)
-        """Which row is open depends on all addresses; nor are programs tried that two queues take one semaphore's tokens in."""
+        by_address = bool(dram.row_bytes and dram.row_miss_cycles) or shared.banks.number > 1
+        self.possible = len(self.waiter) == len(waits) and not by_address
+        """Which row is open and whose ports are needed depends on all addresses; nor are programs tried that two queues take one
+        semaphore's tokens in."""
 
     def look(self, unit: Unit, now: int) -> None:
         """A loop of the unit began another turn with an event at cycle ``now``: go ahead as far as nothing new happens."""
@@ -158,7 +160,7 @@ class SteadyState:
             turns = new[level] - old[level]
             alike = code.alike(unit.counts[level])
             burst = self.shared.machine.dram.burst_bytes
-            if old[level] not in alike or new[level] + turns not in alike or not (code.in_place and code.keeps_alignment(turns, burst)):
+            if old[level] not in alike or new[level] + turns not in alike or not code.keeps_alignment(turns, burst):
                 return []
             advances.append(_Advance(unit, level, turns, code))
         return advances
@@ -167,7 +169,7 @@ class SteadyState:
         loop = unit.code.sequencer.enclosing[unit.index][level]
         found = self.bodies.get((unit.queue, loop))
         if found is None:
-            found = self.bodies[unit.queue, loop] = body(unit.code.sequencer, loop, self.shared.banks)
+            found = self.bodies[unit.queue, loop] = body(unit.code.sequencer, loop)
         return found
 
     def _times(self, advance: _Advance) -> int:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from emulator.banks import Banks
-from emulator.nest import interval
 from isa.instructions import When
 from isa.sequencer import Sequencer
 from isa.stream import Space, Stream
@@ -22,8 +20,6 @@ class Body:
     """So many turns come before the first that is clipped; None: nothing is clipped."""
     sums: tuple[Stream, ...]
     dram: tuple[Stream, ...]
-    in_place: bool
-    """Whether no stream can get from one of the scratchpad's banks to another: all turns need the same ports."""
 
     def alike(self, count: int) -> range:
         """The turns, of ``count``, that do not differ but in their addresses."""
@@ -42,15 +38,14 @@ class Body:
         )
 
 
-def body(sequencer: Sequencer, loop: int, banks: Banks) -> Body:
+def body(sequencer: Sequencer, loop: int) -> Body:
     """The body of the loop at this index."""
     level = len(sequencer.enclosing[loop])
     flags: set[str] = set()
     clips: list[int] = []
     streams: list[Stream] = []
     sums: list[Stream] = []
-    inside = range(loop + 1, sequencer.partner[loop])
-    for instruction in sequencer.code[inside.start : inside.stop]:
+    for instruction in sequencer.code[loop + 1 : sequencer.partner[loop]]:
         args = instruction.args
         if instruction.op == "loop" and args["limit"] and args["level"] == level:
             clips.append(args["limit"] // args["count"])
@@ -59,15 +54,7 @@ def body(sequencer: Sequencer, loop: int, banks: Banks) -> Body:
         sums += [args["acc"]] if "acc" in args else []
     clips += [dim.limit // dim.count for stream in streams for dim in stream.dims if dim.limit is not None and dim.level == level]
     dram = tuple(stream for stream in streams if stream.space is Space.dram)
-    in_place = banks.number == 1 or all(_stays(sequencer, index, banks) for index in inside)
-    return Body(level, int("first" in flags), int("last" in flags), min(clips, default=None), tuple(sums), dram, in_place)
-
-
-def _stays(sequencer: Sequencer, index: int, banks: Banks) -> bool:
-    """Whether each of an instruction's operands is in one bank, always the same, whatever the loops' counters."""
-    loops = [sequencer.code[loop] for loop in sequencer.enclosing[index]]
-    streams = [value for value in sequencer.code[index].args.values() if isinstance(value, Stream)]
-    return all(stream.space is Space.dram or banks.in_one(*interval(stream, loops)) for stream in streams)
+    return Body(level, int("first" in flags), int("last" in flags), min(clips, default=None), tuple(sums), dram)
 
 
 def _stride(stream: Stream, level: int) -> int:

@@ -188,10 +188,10 @@ class Dma(Unit):
             work = self.works[key] = self._work(instruction, *(cost or shared.channel.transfer(outside, self.counters)))
         start = self.start()
         self._wait(start)
-        if shared.banks.limited:
-            for other in shared.transfers:
-                if other.ready and other is not self:  # ports may have kept it from the channel, which it waits for from now on
-                    other._wait(start + (other.queue < self.queue))
+        for other in shared.transfers:
+            until = start + (other.queue < self.queue)
+            if other.ready and other is not self and shared.channel_free < until:  # ports kept it from the channel; now that does
+                other._wait(until)
         shared.channel_free = self.time + work.busy
         self._occupy(work, shared.machine.dram.latency, instruction.op)
 
