@@ -10,7 +10,7 @@ from emulator.costs import words_of
 from emulator.counters import READ, WRITE, Slice
 from emulator.journal import Work
 from emulator.nest import Beat, Nest
-from emulator.plan import Plan
+from emulator.plan import Plan, Span
 from emulator.script import Step
 from emulator.sums import RecentSums, Shift, cycle_of, shift_at
 from emulator.units import Shared, Unit
@@ -60,13 +60,17 @@ class ArrayUnit(Unit):
             total = len(nest.beats) * math.prod(counts)
             costs = tuple(map(self.shared.banks.cycles, needs))
             tail = Work(nest.beats[-1].provenance, self.queue, costs[-1]) if take and total > 1 else None
-            works, lanes = [], self.lanes
+            works, spans, lanes = [], [], self.lanes
             for position, (beat, zero) in enumerate(zip(nest.beats, zeros, strict=True)):
                 issued = total // len(nest.beats) - (tail is not None and position == len(nest.beats) - 1)
                 work, lanes = self._work(beat, zero, total // len(nest.beats), issued * costs[position], lanes)
                 works.append(work)
+                last = (issued - 1) * len(nest.beats) + position
+                spans.append(Span(costs[position], cycle_of(position, costs), cycle_of(last, costs), last))
             rows = self.sums.rows(nest, counts, zeros, total - take, costs)
-            plan = self.plans[key] = Plan(tuple(counts), swap, take, zeros, needs, costs, tuple(works), tail, lanes, rows)
+            plan = self.plans[key] = Plan(
+                tuple(counts), swap, take, zeros, needs, tuple(works), tuple(spans), cycle_of(total - take, costs), tail, lanes, rows
+            )
         return plan
 
     def _work(self, beat: Beat, zero: bool, turns: int, busy: int, lanes: tuple[int, int]) -> tuple[Work, tuple[int, int]]:
@@ -99,12 +103,12 @@ class ArrayUnit(Unit):
             if drained is None:
                 return None
             start = max(start, drained)
-        return self._with_ports(start if self.in_tail else max(start, self._sums_back()))
+        return start if self.in_tail else self._with_sums(start)
 
-    def _sums_back(self) -> int:
-        """First cycle in which the sums are back that the nest's first beat reads."""
-        acc = self.nest.beats[0].acc
-        return 0 if acc is None or self.plan.zeros[0] else self.sums.ready.get(acc.address(self.counters), 0)
+    def _with_sums(self, cycle: int) -> int:
+        """The first cycle, not before the given one, in which the sums are back that the nest's first beat reads."""
+        acc = self.nest.beats[0].acc if self.sums.latest > cycle else None
+        return cycle if acc is None or self.plan.zeros[0] else max(cycle, self.sums.ready.get(acc.address(self.counters), 0))
 
     def _needs(self) -> Ports:
         """A nest holds what any of its beats needs until the last has issued, since what they wait for comes by itself."""
@@ -134,7 +138,7 @@ class ArrayUnit(Unit):
         if plan.take and plan.tail is None:
             start = self._take(nest.beats[0], plan.works[0])
         else:
-            self._stall(shared.partial_sums, self._sums_back(), owner)
+            self._stall(shared.partial_sums, self._with_sums(self.time), owner)
             self._stall_for_ports(owner)
             start, bases = self.time, [beat.acc.address(self.counters) if beat.acc else 0 for beat in nest.beats]
             shifts = self.sums.shifts(plan.rows, bases, start)
@@ -151,24 +155,22 @@ class ArrayUnit(Unit):
         start = self.time
         shared.gradients.put(start)
         self._issue(beat.op, work, start, start, work.busy)
-        shared.claims.hold(self.queue, self.needs, start, self.time)
+        self._hold(start)
         return start
 
     def _book(self, nest: Nest, plan: Plan, start: int, shifts: Sequence[Shift]) -> None:
         """Busy and stalled cycles of all beats but a `take` at the end."""
-        width, costs = len(nest.beats), plan.costs
+        width = len(nest.beats)
         for (_, before), (number, late) in pairwise(shifts):
             stalled = nest.beats[number % width].provenance
             self.shared.journal.stall((stalled, self.queue, self.shared.partial_sums), late - before)
-        for position, (beat, work) in enumerate(zip(nest.beats, plan.works, strict=True)):
-            cost = costs[position]
-            last = (work.busy // cost - 1) * width + position
+        for beat, work, (cost, first, last, number) in zip(nest.beats, plan.works, plan.spans, strict=True):
             if work.busy:
-                self._issue(beat.op, work, start + cycle_of(position, costs), start + cycle_of(last, costs) + shift_at(shifts, last), cost)
+                self._issue(beat.op, work, start + first, start + last + shift_at(shifts, number), cost)
             else:
                 self.shared.journal.work(work, 0)
-        self.time = start + cycle_of(plan.total - plan.take, costs) + shifts[-1][1]
-        self.shared.claims.hold(self.queue, self.needs, start, self.time)
+        self.time = start + plan.length + shifts[-1][1]
+        self._hold(start)
 
     def _issue(self, op: str, work: Work, first: int, last: int, cost: int) -> None:
         """Book all turns of a beat, the first and the last of which issue in these cycles; each holds the array for ``cost`` cycles."""

@@ -17,19 +17,19 @@ class Claims:
 
     def free_at(self, needs: Ports, cycle: int) -> int:
         """The first cycle, not before the given one, in which an instruction finds the ports that it needs."""
-        cycle = max(cycle, self.now) if needs else cycle
-        while needs:
+        if not needs:
+            return cycle
+        cycle = max(cycle, self.now)
+        while True:
             held = [(until, ports) for until, ports in self.held if until > cycle]
             if self.banks.fit(needs, [ports for _, ports in held]):
-                break
+                return cycle
             cycle = min(until for until, _ in held)
-        return cycle
 
     def hold(self, queue: Queue, needs: Ports, start: int, until: int) -> None:
         """An instruction of the queue has the ports that it needs from ``start`` on."""
-        if needs:
-            self.now = start
-            self.held[queue] = until, self.banks.held(needs)
+        self.now = start
+        self.held[queue] = until, self.banks.held(needs)
 
     def seen_from(self, now: int) -> tuple[tuple[int, Ports], ...]:
         """By queue, for how many more cycles ports are held, and which."""

@@ -124,16 +124,13 @@ class Unit:
     def _needs(self) -> Ports:
         return self.shared.banks.needs(self.instruction, self.counters)
 
-    def _with_ports(self, cycle: int) -> int:
-        """The first cycle, not before the given one, in which the ports are free that are needed."""
-        return self.shared.claims.free_at(self.needs, cycle)
-
     def _stall_for_ports(self, provenance: int) -> None:
-        self._stall(self.shared.scratchpad_ports, self._with_ports(self.time), provenance)
+        if self.needs:
+            self._stall(self.shared.scratchpad_ports, self.shared.claims.free_at(self.needs, self.time), provenance)
 
     def start(self) -> int | None:
-        """First cycle in which the timed instruction can start, None while that is unknown."""
-        return self._with_ports(self.time)
+        """First cycle in which the timed instruction can start if ports are free, None while that is unknown."""
+        return self.time
 
     def execute(self) -> None:
         """Execute the timed instruction and go on."""
@@ -160,7 +157,12 @@ class Unit:
             shared.counters.slices.append(Slice(self.queue, work.provenance, start, self.time, label))
         if finish > self.finish:
             self.finish = finish
-        shared.claims.hold(self.queue, self.needs, start, self.time)
+        self._hold(start)
+
+    def _hold(self, start: int) -> None:
+        """The ports that are needed, from the start until the queue can issue again."""
+        if self.needs:
+            self.shared.claims.hold(self.queue, self.needs, start, self.time)
 
 
 class Dma(Unit):
@@ -171,12 +173,13 @@ class Dma(Unit):
         shared.transfers.append(self)
 
     def start(self) -> int:
-        return self._with_ports(max(self.time, self.shared.channel_free))
+        return max(self.time, self.shared.channel_free)
 
     def _wait(self, until: int) -> None:
         """Book the cycles up to ``until``, in which the channel is not taken anew."""
         self._stall(self.shared.dram_channel, min(until, self.shared.channel_free), self.provenance)
-        self._stall(self.shared.scratchpad_ports, until, self.provenance)
+        if until > self.time:
+            self._stall(self.shared.scratchpad_ports, until, self.provenance)
 
     def _execute(self, instruction: Instruction) -> None:
         shared = self.shared
@@ -187,11 +190,13 @@ class Dma(Unit):
         if work is None:
             work = self.works[key] = self._work(instruction, *(cost or shared.channel.transfer(outside, self.counters)))
         start = self.start()
+        if self.needs:
+            start = shared.claims.free_at(self.needs, start)
+            for other in shared.transfers:
+                until = start + (other.queue < self.queue)
+                if other.ready and other is not self and shared.channel_free < until:  # ports kept it from the channel; now that does
+                    other._wait(until)
         self._wait(start)
-        for other in shared.transfers:
-            until = start + (other.queue < self.queue)
-            if other.ready and other is not self and shared.channel_free < until:  # ports kept it from the channel; now that does
-                other._wait(until)
         shared.channel_free = self.time + work.busy
         self._occupy(work, shared.machine.dram.latency, instruction.op)
 
@@ -217,7 +222,7 @@ class _Chain(Unit):
 class WeightChain(_Chain):
     def start(self) -> int | None:
         free = self.shared.weights.put_at()
-        return None if free is None else self._with_ports(max(self.time, free))
+        return None if free is None else max(self.time, free)
 
     def _execute(self, instruction: Instruction) -> None:
         shared, work = self.shared, self._tile(READ, instruction["src"])
@@ -230,7 +235,7 @@ class WeightChain(_Chain):
 class GradientChain(_Chain):
     def start(self) -> int | None:
         taken = self.shared.gradients.get_at()
-        return None if taken is None else self._with_ports(max(self.time, taken))
+        return None if taken is None else max(self.time, taken)
 
     def _execute(self, instruction: Instruction) -> None:
         shared, work = self.shared, self._tile(WRITE, instruction["dst"])
