@@ -140,13 +140,14 @@ def test_a_stream_that_leaves_its_memory_is_told(engine: Any) -> None:
 
 @ENGINES
 @pytest.mark.parametrize(
-    ("op", "args"),
+    ("queue", "op", "args"),
     [
-        ("dw", {"h": flat(Space.spad, 1 << 20, 1), "v": flat(Space.spad, 0, 1)}),
-        ("dx", {"v": flat(Space.spad, 0, 1), "acc": flat(Space.spad, -4, 1)}),
+        (Queue.array, "dw", {"h": flat(Space.spad, 1 << 20, 1), "v": flat(Space.spad, 0, 1)}),
+        (Queue.array, "dx", {"v": flat(Space.spad, 0, 1), "acc": flat(Space.spad, -4, 1)}),
+        (Queue.wchain, "wload", {"src": flat(Space.spad, (1 << 20) - 4, 2)}),
     ],
 )
-def test_so_is_a_beat_that_does(engine: Any, op: str, args: dict[str, Any]) -> None:
-    program = Program("far", Machine(), {Queue.array: [make(op, **args)]})
+def test_so_is_a_beat_or_a_tile_that_does(engine: Any, queue: Queue, op: str, args: dict[str, Any]) -> None:
+    program = Program("far", Machine(), {queue: [make(op, **args)]})
     with pytest.raises(UserError, match="leaves the spad of 1048576 bytes"):
         Emulator(program, engine).run({})
