@@ -1,16 +1,40 @@
 """The array's queue in the stepped engine: when a beat may issue, and what it touches."""
 
+import math
 from collections import Counter
+from typing import NamedTuple
 
+from emulator.banks import Ports, at_once
 from emulator.board import Board
 from emulator.counters import READ, WRITE
 from emulator.grid import Exchange
 from emulator.links import MACS
+from emulator.nest import Nest, nest_around
 from emulator.ports import Access, access
 from emulator.queues import QueueMachine
 from isa.instructions import ALWAYS, NEVER, Instruction, Queue
 from isa.machine import Machine
 from isa.stream import Space, Stream
+
+
+class Place(NamedTuple):
+    """What a beat's place in its nest (see `nest.py`) means for the scratchpad's ports: a nest has them as one instruction does.
+
+    A `take` at the end of others has its own, since it may have to wait for a drain, which wants a port, too.
+    """
+
+    cycles: int
+    """For which the beat occupies the array."""
+    needs: Ports
+    """What is held while it does."""
+    begins: bool
+    """Whether it is held from this beat on, or by an earlier one already."""
+    ends: bool
+    """Whether it is free after this beat."""
+
+
+ANYWHERE = Place(1, (), begins=True, ends=True)
+"""Of all beats, where ports are unlimited."""
 
 
 class Beat:
@@ -39,12 +63,33 @@ class ArrayQueue(QueueMachine):
         self.depth = self.rows + self.cols - 1
         self.lanes = (0, 0)
         """Lanes in use on h and v: those of the beat before, for `held`."""
+        self.nests: dict[int, Nest] = {}
         self.counted: Counter[tuple[int, bool, tuple[int, int]]] = Counter()
         """How many beats did the same: by their index, whether sums entered as 0, and the lanes in use."""
         self.issued: dict[int, int] = {}
         """By its index, the cycle in which a beat was issued last."""
         super().__init__(queue, board)
         self.beats = [Beat(instruction, board.machine) for instruction in self.sequencer.code]
+
+    def _place(self) -> Place:
+        if not self.board.banks.limited:
+            return ANYWHERE
+        nest = self.nests.get(self.index)
+        if nest is None:
+            nest = self.nests[self.index] = nest_around(self.sequencer, self.index, len(self.board.program.provenance))
+        body, turns = len(nest.beats), [self.counts[level] for level in nest.levels]
+        position = self.index - self.sequencer.enclosing[self.index][-1] - 1 if nest.loops else 0
+        zeros = [beat.zero.holds(self.counters, self.counts) for beat in nest.beats]
+        turn = 0
+        for level in nest.levels:
+            turn = turn * self.counts[level] + self.counters[level]
+        number, last = turn * body + position, math.prod(turns) * body - 1
+        needs = self.board.banks.nest_needs(nest, zeros, self.counters[: nest.depth], turns)
+        cycles = self.board.banks.cycles(needs[position])
+        takes = nest.beats[-1].take.holds(self.counters, self.counts)
+        if takes and number == last:
+            return Place(cycles, needs[position], begins=True, ends=True)
+        return Place(cycles, at_once(needs), number == 0, number == last - takes)
 
     def _blocked(self, instruction: Instruction) -> int | None:
         board, now, beat, loops = self.board, self.board.now, self.beats[self.index], (self.counters, self.counts)
@@ -57,7 +102,13 @@ class ArrayQueue(QueueMachine):
             self.row = beat.acc.address(self.counters)
             if not self.zero and now < board.sums.get(self.row, 0):
                 return board.partial_sums
-        return None
+        self.place = self._place()
+        return board.lacks(self.place.needs) if self.place.begins else None
+
+    def _hold(self, instruction: Instruction) -> None:
+        if self.place.needs:
+            until = self.occupied_until if self.place.ends else math.inf
+            self.board.held[self.queue] = self.board.banks.held(self.place.needs), until
 
     def _issue(self, instruction: Instruction) -> None:
         board, now, beat = self.board, self.board.now, self.beats[self.index]
@@ -76,7 +127,7 @@ class ArrayQueue(QueueMachine):
         board.grid.issue(now, instruction.op, h, v, sums, self.zero, exchange)
         self.counted[self.index, self.zero, self.lanes] += 1
         self.issued[self.index] = now
-        self._occupy(1, now + self.depth, instruction.op)
+        self._occupy(self.place.cycles, now + self.depth, instruction.op)
 
     def _access(self, stream: Stream | None, lanes: int) -> Access | None:
         """What goes through the lanes of a port, if anything does."""

@@ -4,14 +4,15 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from emulator.banks import Ports, at_once
 from emulator.code import Code, clipped
 from emulator.costs import words_of
 from emulator.counters import READ, WRITE, Slice
 from emulator.journal import Work
 from emulator.nest import Beat, Nest
-from emulator.plan import Plan
+from emulator.plan import Plan, Span
 from emulator.script import Step
-from emulator.sums import RecentSums, Shift, shift_at
+from emulator.sums import RecentSums, Shift, cycle_of, shift_at
 from emulator.units import Shared, Unit
 from isa.instructions import Queue
 from isa.sequencer import turns
@@ -26,7 +27,7 @@ class ArrayUnit(Unit):
         self.in_tail = False
         self.lanes = (0, 0)
         """Lanes that the beat before used on h and v, for `held`."""
-        self.plans: dict[tuple[int, ...], Plan] = {}
+        self.plans: dict[tuple[object, ...], Plan] = {}
         self.clipped: dict[int, tuple[Dim, ...]] = {}
         super().__init__(queue, code, shared)
 
@@ -52,18 +53,24 @@ class ArrayUnit(Unit):
         take = nest.beats[-1].take.holds(self.counters, self.counts)
         zeros = tuple(beat.zero.holds(self.counters, self.counts) for beat in nest.beats)
         extents = [dim.extent(self.counters) for dim in self.clipped[self.index]]
-        key = (self.index, swap, take, *zeros, *counts, *self.lanes, *extents)
+        needs = self.shared.banks.nest_needs(nest, zeros, self.counters, counts)
+        key = (self.index, swap, take, *zeros, *counts, *self.lanes, *extents, needs)
         plan = self.plans.get(key)
         if plan is None:
             total = len(nest.beats) * math.prod(counts)
-            tail = Work(nest.beats[-1].provenance, self.queue, 1) if take and total > 1 else None
-            works, lanes = [], self.lanes
+            costs = tuple(map(self.shared.banks.cycles, needs))
+            tail = Work(nest.beats[-1].provenance, self.queue, costs[-1]) if take and total > 1 else None
+            works, spans, lanes = [], [], self.lanes
             for position, (beat, zero) in enumerate(zip(nest.beats, zeros, strict=True)):
                 issued = total // len(nest.beats) - (tail is not None and position == len(nest.beats) - 1)
-                work, lanes = self._work(beat, zero, total // len(nest.beats), issued, lanes)
+                work, lanes = self._work(beat, zero, total // len(nest.beats), issued * costs[position], lanes)
                 works.append(work)
-            rows = self.sums.rows(nest, counts, zeros, total - take)
-            plan = self.plans[key] = Plan(tuple(counts), swap, take, zeros, tuple(works), tail, lanes, rows)
+                last = (issued - 1) * len(nest.beats) + position
+                spans.append(Span(costs[position], cycle_of(position, costs), cycle_of(last, costs), last))
+            rows = self.sums.rows(nest, counts, zeros, total - take, costs)
+            plan = self.plans[key] = Plan(
+                tuple(counts), swap, take, zeros, needs, tuple(works), tuple(spans), cycle_of(total - take, costs), tail, lanes, rows
+            )
         return plan
 
     def _work(self, beat: Beat, zero: bool, turns: int, busy: int, lanes: tuple[int, int]) -> tuple[Work, tuple[int, int]]:
@@ -96,7 +103,16 @@ class ArrayUnit(Unit):
             if drained is None:
                 return None
             start = max(start, drained)
-        return start
+        return start if self.in_tail else self._with_sums(start)
+
+    def _with_sums(self, cycle: int) -> int:
+        """The first cycle, not before the given one, in which the sums are back that the nest's first beat reads."""
+        acc = self.nest.beats[0].acc if self.sums.latest > cycle else None
+        return cycle if acc is None or self.plan.zeros[0] else max(cycle, self.sums.ready.get(acc.address(self.counters), 0))
+
+    def _needs(self) -> Ports:
+        """A nest holds what any of its beats needs until the last has issued, since what they wait for comes by itself."""
+        return self.plan.needs[-1] if self.in_tail else at_once(self.plan.needs)
 
     def execute(self) -> None:
         plan = self.plan
@@ -115,28 +131,32 @@ class ArrayUnit(Unit):
 
     def _run(self, nest: Nest, plan: Plan) -> None:
         """All beats; the last one is left out if it takes the gradient and is not the only one."""
-        shared = self.shared
+        shared, owner = self.shared, nest.beats[0].provenance
         if plan.swap:
-            self._stall(shared.weight_chain, shared.weights.turn, nest.beats[0].provenance)
+            self._stall(shared.weight_chain, shared.weights.turn, owner)
         self.lanes = plan.lanes
         if plan.take and plan.tail is None:
-            self._take(nest.beats[0], plan.works[0])
-            if plan.swap:
-                shared.weights.get(self.time - 1)
-            return
-        start, bases = self.time, [beat.acc.address(self.counters) if beat.acc else 0 for beat in nest.beats]
-        shifts = self.sums.shifts(plan.rows, bases, start)
-        self.sums.record(nest, plan.rows, bases, start, shifts)
+            start = self._take(nest.beats[0], plan.works[0])
+        else:
+            self._stall(shared.partial_sums, self._with_sums(self.time), owner)
+            self._stall_for_ports(owner)
+            start, bases = self.time, [beat.acc.address(self.counters) if beat.acc else 0 for beat in nest.beats]
+            shifts = self.sums.shifts(plan.rows, bases, start)
+            self.sums.record(nest, plan.rows, bases, start, shifts)
+            self._book(nest, plan, start, shifts)
         if plan.swap:
-            shared.weights.get(start + shift_at(shifts, 0))
-        self._book(nest, plan, start, shifts)
+            shared.weights.get(start)
 
-    def _take(self, beat: Beat, work: Work) -> None:
-        """Issue a beat that takes the gradient."""
+    def _take(self, beat: Beat, work: Work) -> int:
+        """Issue a beat that takes the gradient; in which cycle."""
         shared = self.shared
         self._stall(shared.gradient_chain, shared.gradients.turn, beat.provenance)
-        shared.gradients.put(self.time)
-        self._issue(beat.op, work, self.time, self.time)
+        self._stall_for_ports(beat.provenance)
+        start = self.time
+        shared.gradients.put(start)
+        self._issue(beat.op, work, start, start, work.busy)
+        self._hold(start)
+        return start
 
     def _book(self, nest: Nest, plan: Plan, start: int, shifts: Sequence[Shift]) -> None:
         """Busy and stalled cycles of all beats but a `take` at the end."""
@@ -144,20 +164,20 @@ class ArrayUnit(Unit):
         for (_, before), (number, late) in pairwise(shifts):
             stalled = nest.beats[number % width].provenance
             self.shared.journal.stall((stalled, self.queue, self.shared.partial_sums), late - before)
-        for position, (beat, work) in enumerate(zip(nest.beats, plan.works, strict=True)):
-            last = (work.busy - 1) * width + position
+        for beat, work, (cost, first, last, number) in zip(nest.beats, plan.works, plan.spans, strict=True):
             if work.busy:
-                self._issue(beat.op, work, start + position, start + last + shift_at(shifts, last))
+                self._issue(beat.op, work, start + first, start + last + shift_at(shifts, number), cost)
             else:
                 self.shared.journal.work(work, 0)
-        self.time = start + plan.total - plan.take + shifts[-1][1]
+        self.time = start + plan.length + shifts[-1][1]
+        self._hold(start)
 
-    def _issue(self, op: str, work: Work, first: int, last: int) -> None:
-        """Book all turns of a beat, the first and the last of which issue in these cycles."""
+    def _issue(self, op: str, work: Work, first: int, last: int, cost: int) -> None:
+        """Book all turns of a beat, the first and the last of which issue in these cycles; each holds the array for ``cost`` cycles."""
         shared = self.shared
         finish = last + shared.machine.rows + shared.machine.cols - 1
         shared.journal.work(work, finish)
         if shared.counters.slices is not None:
-            shared.counters.slices.append(Slice(self.queue, work.provenance, first, last + 1, op))
-        self.time = last + 1
+            shared.counters.slices.append(Slice(self.queue, work.provenance, first, last + cost, op))
+        self.time = last + cost
         self.finish = max(self.finish, finish)

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy.typing as npt
 
+from emulator.banks import Banks, Ports
 from emulator.channel import Channel
 from emulator.counters import Counters
 from emulator.grid import Grid
 from emulator.memory import Memory
+from isa.instructions import Queue
 from isa.program import Program
 from isa.stream import Space
 
@@ -29,13 +31,17 @@ class Board:
         """By this cycle, all that is known to be under way is done."""
         self.channel = Channel(program.machine.dram)
         self.channel_free = 0
+        self.banks = Banks(program.machine.scratchpad)
+        self.held: dict[Queue, tuple[Ports, float]] = {}
+        """The ports of the scratchpad that each queue holds, or held last, and the first cycle in which they are free."""
         self.loads = self.swaps = self.takes = self.drains = 0
         self.last_load = self.last_swap = self.last_take = self.last_drain = -1
         self.sums: dict[int, int] = {}
         """The scoreboard: address of a row of partial sums, first cycle in which it can be read again."""
         self.grid = Grid(program.machine, self.memories[Space.spad])
         first = len(program.semaphores)
-        self.weight_chain, self.gradient_chain, self.partial_sums, self.dram_channel = range(first, first + 4)
+        causes = range(first, first + 5)
+        self.weight_chain, self.gradient_chain, self.partial_sums, self.dram_channel, self.scratchpad_ports = causes
 
     def commit(self) -> None:
         """Make visible what finishes in this cycle."""
@@ -43,6 +49,13 @@ class Board:
             if cycle <= self.now:
                 place[...] = words
         self.commits = [entry for entry in self.commits if entry[0] > self.now]
+
+    def lacks(self, needs: Ports) -> int | None:
+        """The cause of a stall, if ports are not free that an instruction needs."""
+        if not needs:
+            return None
+        taken = [ports for ports, until in self.held.values() if until > self.now]
+        return None if self.banks.fit(needs, taken) else self.scratchpad_ports
 
     def under_way(self, until: int) -> None:
         """Something goes on up to this cycle."""

@@ -26,6 +26,6 @@ def results_of(dst: Stream, counters: Sequence[int]) -> int:
     return math.prod(max(0, dim.extent(counters)) for axis, dim in enumerate(dst.dims) if axis not in reduced)
 
 
-def vector_cycles(machine: Machine, words: int) -> int:
-    """Cycles for which an instruction holds the vector unit."""
-    return max(1, machine.vector.latency + -(-words // machine.vector.lanes))
+def vector_cycles(machine: Machine, words: int, passes: int) -> int:
+    """Cycles for which an instruction holds the vector unit; the operands of so many words as it has lanes come in ``passes`` cycles."""
+    return max(1, machine.vector.latency + -(-words // machine.vector.lanes) * passes)

@@ -11,7 +11,7 @@ from isa.stream import Operand, Stream
 
 Ints = npt.NDArray[np.int64]
 READ, WRITE = 0, 1
-CHAIN_CAUSES = ("weight chain", "gradient chain", "partial sums", "DRAM channel")
+CHAIN_CAUSES = ("weight chain", "gradient chain", "partial sums", "DRAM channel", "scratchpad ports")
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """The fast engine: queues meet as discrete events, and each event moves whole streams.
 
 A queue runs ahead through its loops and semaphores for as long as the cycles of the tokens it needs are known.  Of all the queues' next
-timed instructions the one that starts first is executed, in the order of the queues where two start together; so the DRAM
-channel is granted as it is cycle by cycle.  A beat nest (see `nest.py`) is one such instruction.  What comes again in a steady state
-(see `steady.py`) is counted instead of executed.
+timed instructions the one that starts first is executed, in the order of the queues where two start together; so the DRAM channel
+and the scratchpad's ports are granted as they are cycle by cycle.  A beat nest (see `nest.py`) is one such instruction.  What comes again
+in a steady state (see `steady.py`) is counted instead of executed.
 
 Time depends on no value.  So the events only take down what is to be done, and `values.py` does it in their order; further runs of
 the program do it again, without any events.
@@ -83,6 +83,8 @@ class FastEngine:
             for unit in units:
                 if unit.ready:
                     start = unit.start()
+                    if start is not None and unit.needs:
+                        start = shared.claims.free_at(unit.needs, start)
                     if start is not None and (chosen is None or start < earliest):
                         chosen, earliest = unit, start
             if chosen is not None:

@@ -94,6 +94,12 @@ def nest_at(sequencer: Sequencer, index: int, unowned: int) -> Nest | None:
     return nest
 
 
+def nest_around(sequencer: Sequencer, index: int, unowned: int) -> Nest:
+    """The nest that a beat belongs to: that of the outermost loop around it that is one, or the beat itself."""
+    nests = (nest_at(sequencer, first, unowned) for first in (*sequencer.enclosing[index], index))
+    return next(nest for nest in nests if nest)
+
+
 def _beats(body: Sequence[Instruction], unowned: int) -> tuple[Beat, ...]:
     never = When()
     beats: list[Beat] = []

@@ -5,6 +5,7 @@ Nothing here computes when that will be; the conditions are looked at anew in ev
 
 from collections import Counter
 
+from emulator.banks import Ports
 from emulator.board import Board
 from emulator.chains import GradientChain, WeightChain
 from emulator.costs import results_of, vector_cycles, words_of
@@ -66,6 +67,7 @@ class QueueMachine:
                 cause = self._blocked(instruction)
                 if cause is None:
                     self._issue(instruction)
+                    self._hold(instruction)
                     self._next()
                 else:
                     self.stalls[self.index, cause] += 1
@@ -83,12 +85,22 @@ class QueueMachine:
         for (index, cause), cycles in self.stalls.items():
             counters.stalls[self.owner(index), self.queue, cause] += cycles
 
+    def _needs(self, instruction: Instruction) -> Ports:
+        """The ports of the scratchpad that the instruction needs for as long as it occupies the queue."""
+        return self.board.banks.needs(instruction, self.counters)
+
     def _blocked(self, instruction: Instruction) -> int | None:
         """The first cause for which the instruction cannot issue in this cycle."""
-        return None
+        return self.board.lacks(self._needs(instruction))
 
     def _issue(self, instruction: Instruction) -> None:
         raise NotImplementedError
+
+    def _hold(self, instruction: Instruction) -> None:
+        """The instruction that has just issued has its ports for itself."""
+        needs = self._needs(instruction)
+        if needs:
+            self.board.held[self.queue] = self.board.banks.held(needs), self.occupied_until
 
     def _occupy(self, cycles: int, finish: int, label: str) -> None:
         board = self.board
@@ -116,7 +128,7 @@ class QueueMachine:
 
 class DmaQueue(QueueMachine):
     def _blocked(self, instruction: Instruction) -> int | None:
-        return self.board.dram_channel if self.board.now < self.board.channel_free else None
+        return self.board.dram_channel if self.board.now < self.board.channel_free else super()._blocked(instruction)
 
     def _issue(self, instruction: Instruction) -> None:
         board, counters = self.board, self.board.counters
@@ -138,7 +150,7 @@ class WeightQueue(QueueMachine):
     def _blocked(self, instruction: Instruction) -> int | None:
         board = self.board
         taken = board.loads == board.swaps and (not board.loads or board.now >= board.last_swap + 1)
-        return None if taken else board.weight_chain
+        return super()._blocked(instruction) if taken else board.weight_chain
 
     def _issue(self, instruction: Instruction) -> None:
         board = self.board
@@ -150,7 +162,7 @@ class GradientQueue(QueueMachine):
     def _blocked(self, instruction: Instruction) -> int | None:
         board = self.board
         taken = board.takes > board.drains and board.now >= board.last_take + board.machine.rows
-        return None if taken else board.gradient_chain
+        return super()._blocked(instruction) if taken else board.gradient_chain
 
     def _issue(self, instruction: Instruction) -> None:
         board = self.board
@@ -170,7 +182,7 @@ class VectorQueue(QueueMachine):
                 counters.access(self.provenance, READ, stream, self.queue, words_of(stream, self.counters))
         counters.access(self.provenance, WRITE, dst, self.queue, results_of(dst, self.counters) if reduces else words)
         counters.vector_ops[self.provenance] += words
-        cycles = vector_cycles(board.machine, words)
+        cycles = vector_cycles(board.machine, words, board.banks.cycles(self._needs(instruction)))
         if words:
             board.commits.append((board.now + cycles, *compute(instruction, board.memories[Space.spad], self.counters)))
         self._done_at(board.now + cycles)

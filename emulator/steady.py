@@ -1,8 +1,9 @@
 """Steady state: when all queues stand as they stood some turns ago, what came since comes again, and is counted instead of run.
 
 The whole state of the timing is compared, relative to the present cycle: where each queue stands and since when, tokens, handshakes,
-the DRAM channel, partial sums on their way.  If it is that of an earlier cycle, and every queue that went on since did so by some turns
-of one loop, then as long as the turns of these loops are alike (see `turns.py`) the same things happen again, as many cycles later.
+the DRAM channel, the scratchpad's ports, partial sums on their way.  If it is that of an earlier cycle, and every queue that went on
+since did so by some turns of one loop, then as long as the turns of these loops are alike (see `turns.py`) the same things happen again,
+as many cycles later.
 A queue that stood still in the meantime keeps doing so: it misses a token or a partner that does not come, or is busy until
 a cycle before which the repetition ends.
 """
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.array_unit import ArrayUnit
+from emulator.banks import Ports
 from emulator.script import Advance
 from emulator.turns import Body, body
 from emulator.units import Shared, Unit
@@ -41,6 +43,8 @@ class State:
     tokens: tuple[tuple[int, ...], ...]
     partners: tuple[object, ...]
     """Handshakes, the channel and held lanes, relative to ``now``."""
+    ports: tuple[tuple[int, Ports], ...]
+    """By queue, for how many cycles from ``now`` on it holds ports of the scratchpad, and which."""
     sums: dict[int, int]
 
 
@@ -67,8 +71,10 @@ class SteadyState:
         waits = {(i["sem"], queue) for queue, code in program.queues.items() for i in code if i.op == "wait"}
         self.waiter: dict[int, Unit] = {semaphore: units[queue] for semaphore, queue in waits}
         dram = program.machine.dram
-        self.possible = len(self.waiter) == len(waits) and not (dram.row_bytes and dram.row_miss_cycles)
-        """Which row is open depends on all addresses; nor are programs tried that two queues take one semaphore's tokens in."""
+        by_address = bool(dram.row_bytes and dram.row_miss_cycles) or shared.banks.number > 1
+        self.possible = len(self.waiter) == len(waits) and not by_address
+        """Which row is open and whose ports are needed depends on all addresses; nor are programs tried that two queues take one
+        semaphore's tokens in."""
 
     def look(self, unit: Unit, now: int) -> None:
         """A loop of the unit began another turn with an event at cycle ``now``: go ahead as far as nothing new happens."""
@@ -103,6 +109,7 @@ class SteadyState:
                 weights.full, max(0, weights.turn - now), gradients.full, max(0, gradients.turn - now),
                 max(0, shared.channel_free - now), array.lanes,
             ),
+            shared.claims.seen_from(now),
             array.sums.ready.copy(),
         )  # fmt: skip
 
@@ -116,9 +123,12 @@ class SteadyState:
             return False
         moved = {advance.unit.queue for advance in advances}
         times = min(self._times(advance) for advance in advances)
+        if any(before.ports[queue] != state.ports[queue] for queue in moved):
+            return False
         for unit in self.units:
-            if unit.ready and unit.queue not in moved and unit.time > before.now:
-                times = min(times, (unit.time - state.now - 1) // interval)
+            until = max(unit.time if unit.ready else 0, self.shared.claims.held[unit.queue][0])
+            if unit.queue not in moved and until > before.now:
+                times = min(times, (until - state.now - 1) // interval)
         if times <= 0 or not self._same_tokens(before, state, moved):
             return False
         shift = self._sums_shift(before, state, advances)
@@ -214,3 +224,4 @@ class SteadyState:
         shared.weights.turn += cycles
         shared.gradients.turn += cycles
         shared.channel_free += cycles
+        shared.claims.shift(moved, cycles)

@@ -8,8 +8,15 @@ import numpy as np
 from emulator.nest import Nest
 from isa.machine import Machine
 
-Row = tuple[int, int, int]
-"""A row of a nest's sums: the number of its beat in the nest, the beat's position in the body, bytes from where the beat's sums begin."""
+Row = tuple[int, int, int, int]
+"""A row of a nest's sums: the number of its beat in the nest, the cycle of that (see `cycle_of`), the beat's position in the body, bytes
+from where the beat's sums begin."""
+
+
+def cycle_of(number: int, costs: Sequence[int]) -> int:
+    """When a beat of a nest issues if nothing holds it up, counted from the first; ``costs``: cycles of each beat of the body."""
+    turns, position = divmod(number, len(costs))
+    return turns * sum(costs) + sum(costs[:position])
 
 
 Shift = tuple[int, int]
@@ -41,7 +48,7 @@ class RecentSums:
         self.ready: dict[int, int] = {}
         self.latest = 0
 
-    def rows(self, nest: Nest, turns: Sequence[int], zeros: Sequence[bool], beats: int) -> Rows:
+    def rows(self, nest: Nest, turns: Sequence[int], zeros: Sequence[bool], beats: int, costs: Sequence[int]) -> Rows:
         """The rows of the first and the last of a nest's beats, ``beats`` of which are issued."""
         width = len(nest.beats)
         read = [(beat.acc is not None and not zero, range(min(beats, self.horizon))) for beat, zero in zip(nest.beats, zeros, strict=True)]
@@ -53,21 +60,24 @@ class RecentSums:
                 if touches:
                     own = np.array([number for number in numbers if number % width == position], np.int64)
                     offsets = _offsets(nest, position, turns, own // width)
-                    found += [(number, position, offset) for number, offset in zip(own.tolist(), offsets.tolist(), strict=True)]
+                    found += [
+                        (number, cycle_of(number, costs), position, offset)
+                        for number, offset in zip(own.tolist(), offsets.tolist(), strict=True)
+                    ]
             return tuple(sorted(found))
 
         return Rows(rows(read), rows(written))
 
     def shifts(self, rows: Rows, bases: Sequence[int], start: int) -> list[Shift]:
-        """How many cycles later than one a cycle from ``start`` the beats issue.
+        """How many cycles later than they would from ``start`` on the beats issue.
 
         ``bases``: where the sums of each beat of the body begin.  Only the first few beats can meet a row that was written before the
         nest, and rows within a nest are distinct.
         """
         shifts, latest = [(0, 0)], 0
         if self.latest > start:
-            for number, position, offset in rows.read:
-                late = self.ready.get(bases[position] + offset, 0) - start - number
+            for number, cycle, position, offset in rows.read:
+                late = self.ready.get(bases[position] + offset, 0) - start - cycle
                 if late > latest:
                     latest = late
                     shifts.append((number, late))
@@ -85,8 +95,8 @@ class RecentSums:
         delays = [self.delay.get(beat.op, 0) for beat in nest.beats]
         changes = shifts[-1][0] > first
         start += shifts[-1][1]
-        for number, position, offset in rows.written:
-            ready = start + number + delays[position]
+        for number, cycle, position, offset in rows.written:
+            ready = start + cycle + delays[position]
             if changes:
                 ready += shift_at(shifts, number) - shifts[-1][1]
             self.ready[bases[position] + offset] = ready

@@ -3,7 +3,9 @@
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from emulator.banks import Banks, Ports
 from emulator.channel import Channel
+from emulator.claims import Claims
 from emulator.code import Code
 from emulator.costs import results_of, vector_cycles, words_of
 from emulator.counters import READ, WRITE, Counters, Slice
@@ -18,7 +20,7 @@ _END: tuple[int, list[int], list[int]] = (-1, [], [])
 
 
 class Shared:
-    """What the queues share during one run: counters, tokens, the DRAM channel, and the handshakes of the chains.
+    """What the queues share during one run: counters, tokens, the DRAM channel, ports, and the handshakes of the chains.
 
     ``script`` takes down what is done to the memories, where that is asked for.
     """
@@ -34,10 +36,15 @@ class Shared:
         """Units that miss a token, by semaphore."""
         self.channel = Channel(program.machine.dram)
         self.channel_free = 0
+        self.transfers: list[Dma] = []
+        """The queues that share the channel."""
+        self.banks = Banks(program.machine.scratchpad)
+        self.claims = Claims(self.banks)
         self.weights = Handshake(program.machine.rows)
         self.gradients = Handshake(program.machine.rows)
         first = len(program.semaphores)
-        self.weight_chain, self.gradient_chain, self.partial_sums, self.dram_channel = range(first, first + 4)
+        causes = range(first, first + 5)
+        self.weight_chain, self.gradient_chain, self.partial_sums, self.dram_channel, self.scratchpad_ports = causes
 
 
 class Unit:
@@ -53,6 +60,8 @@ class Unit:
         """First cycle in which all that it issued is done."""
         self.ready = False
         """Whether it stands at a timed instruction, all tokens before it taken."""
+        self.needs: Ports = ()
+        """Of the scratchpad, by that instruction."""
         self.turned = False
         """Whether a loop began another turn since this was last set to False."""
         self.index = -1
@@ -100,6 +109,8 @@ class Unit:
                     self._stall(semaphore, until, self.provenance)
             else:
                 self.ready = True
+                if shared.banks.limited:
+                    self.needs = self._needs()
                 return woken
             self._next()
         return woken
@@ -110,8 +121,15 @@ class Unit:
             self.shared.journal.stall((provenance, self.queue, cause), until - self.time)
             self.time = until
 
+    def _needs(self) -> Ports:
+        return self.shared.banks.needs(self.instruction, self.counters)
+
+    def _stall_for_ports(self, provenance: int) -> None:
+        if self.needs:
+            self._stall(self.shared.scratchpad_ports, self.shared.claims.free_at(self.needs, self.time), provenance)
+
     def start(self) -> int | None:
-        """First cycle in which the timed instruction can start, None while that is unknown."""
+        """First cycle in which the timed instruction can start if ports are free, None while that is unknown."""
         return self.time
 
     def execute(self) -> None:
@@ -139,13 +157,29 @@ class Unit:
             shared.counters.slices.append(Slice(self.queue, work.provenance, start, self.time, label))
         if finish > self.finish:
             self.finish = finish
+        self._hold(start)
+
+    def _hold(self, start: int) -> None:
+        """The ports that are needed, from the start until the queue can issue again."""
+        if self.needs:
+            self.shared.claims.hold(self.queue, self.needs, start, self.time)
 
 
 class Dma(Unit):
     """Either DMA queue."""
 
+    def __init__(self, queue: Queue, code: Code, shared: Shared) -> None:
+        super().__init__(queue, code, shared)
+        shared.transfers.append(self)
+
     def start(self) -> int:
         return max(self.time, self.shared.channel_free)
+
+    def _wait(self, until: int) -> None:
+        """Book the cycles up to ``until``, in which the channel is not taken anew."""
+        self._stall(self.shared.dram_channel, min(until, self.shared.channel_free), self.provenance)
+        if until > self.time:
+            self._stall(self.shared.scratchpad_ports, until, self.provenance)
 
     def _execute(self, instruction: Instruction) -> None:
         shared = self.shared
@@ -155,7 +189,14 @@ class Dma(Unit):
         work = self.works.get(key := self._key(*cost))
         if work is None:
             work = self.works[key] = self._work(instruction, *(cost or shared.channel.transfer(outside, self.counters)))
-        self._stall(shared.dram_channel, self.start(), work.provenance)
+        start = self.start()
+        if self.needs:
+            start = shared.claims.free_at(self.needs, start)
+            for other in shared.transfers:
+                until = start + (other.queue < self.queue)
+                if other.ready and other is not self and shared.channel_free < until:  # ports kept it from the channel; now that does
+                    other._wait(until)
+        self._wait(start)
         shared.channel_free = self.time + work.busy
         self._occupy(work, shared.machine.dram.latency, instruction.op)
 
@@ -186,6 +227,7 @@ class WeightChain(_Chain):
     def _execute(self, instruction: Instruction) -> None:
         shared, work = self.shared, self._tile(READ, instruction["src"])
         self._stall(shared.weight_chain, shared.weights.turn, work.provenance)
+        self._stall_for_ports(work.provenance)
         shared.weights.put(self.time)
         self._occupy(work, shared.machine.cols - 1, "wload")
 
@@ -198,22 +240,26 @@ class GradientChain(_Chain):
     def _execute(self, instruction: Instruction) -> None:
         shared, work = self.shared, self._tile(WRITE, instruction["dst"])
         self._stall(shared.gradient_chain, shared.gradients.turn, work.provenance)
+        self._stall_for_ports(work.provenance)
         shared.gradients.get(self.time)
         self._occupy(work, shared.machine.cols - 1, "drain")
 
 
 class Vector(Unit):
     def _execute(self, instruction: Instruction) -> None:
-        work = self.works.get(key := self._key())
+        passes = self.shared.banks.cycles(self.needs)
+        work = self.works.get(key := self._key(passes))
         if work is None:
-            work = self.works[key] = self._work(instruction, self.counters)
+            work = self.works[key] = self._work(instruction, self.counters, passes)
+        self._stall_for_ports(work.provenance)
         self._occupy(work, 0, f"{instruction.op} {instruction['fn']}")
 
-    def _work(self, instruction: Instruction, counters: Sequence[int]) -> Work:
+    def _work(self, instruction: Instruction, counters: Sequence[int], passes: int) -> Work:
         dst: Stream = instruction["dst"]
         reduces = instruction.op == "red"
         operands = [instruction[name] for name in (("a",) if reduces else ("a", "b", "c")) if instruction[name] != IMM]
         words = words_of(operands[0] if reduces else dst, counters)
         accesses = [(READ, stream, words_of(stream, counters)) for stream in operands]
         accesses.append((WRITE, dst, results_of(dst, counters) if reduces else words))
-        return Work(self.provenance, self.queue, vector_cycles(self.shared.machine, words), tuple(accesses), vector_ops=words)
+        cycles = vector_cycles(self.shared.machine, words, passes)
+        return Work(self.provenance, self.queue, cycles, tuple(accesses), vector_ops=words)

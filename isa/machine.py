@@ -27,9 +27,14 @@ class Array(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Scratchpad(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """The software-managed memory next to the array."""
+    """The software-managed memory next to the array; what its ports mean is in ``docs/ports.md``."""
 
     bytes: Annotated[int, msgspec.Meta(ge=64, le=1 << 30)] = 1 << 20
+    banks: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Equal ranges of addresses, one after the other, each with ports of its own."""
+    read_ports: Natural = 0
+    """Of each bank: so many operands can be read in a cycle. 0: as many as there are."""
+    write_ports: Natural = 0
 
 
 class Dram(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -15,4 +15,5 @@ def test_engines_agree_exactly(program: Program, seed: int) -> None:
     data = np.random.default_rng(seed).integers(-(2**31), 2**31, GRADIENTS // 4).astype(np.int32)
     fast, stepped = (Emulator(program, engine).run({"data": data}) for engine in ("fast", "stepped"))
     assert fast.report.to_dict() == stepped.report.to_dict()
+    assert all(queue["idle"] >= 0 for queue in fast.report.to_dict()["queues"].values())
     np.testing.assert_array_equal(fast.outputs["result"], stepped.outputs["result"])

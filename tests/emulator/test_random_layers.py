@@ -51,6 +51,9 @@ def plans(draw: st.DrawFn) -> Plan:
         latency=draw(st.integers(0, 20)),
         burst_bytes=draw(st.sampled_from([1, 16, 64])),
         row_bytes=draw(st.sampled_from([0, 32, 256])),
+        banks=draw(st.integers(1, 4)),
+        read_ports=draw(st.integers(0, 3)),
+        write_ports=draw(st.integers(0, 3)),
     )
 
 

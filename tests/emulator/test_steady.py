@@ -16,7 +16,7 @@ from emulator.report import report
 from isa.dtypes import DType
 from isa.errors import UserError
 from isa.instructions import HELD, Instruction, Queue, When, make
-from isa.machine import Array, Dram, Machine
+from isa.machine import Array, Dram, Machine, Scratchpad
 from isa.program import Program, Provenance
 from isa.stream import Dim, Space, Stream
 
@@ -73,8 +73,8 @@ def test_most_of_a_product_is_skipped(kind: str, bytes_per_cycle: float, order: 
     assert left < 0.1 * skipped(program)
 
 
-def _copies(*, turns: int, busy: int, stride: int, burst: int) -> Program:
-    """Three queues that do not wait for each other but for the channel; the vector unit begins with an instruction of ``busy`` words."""
+def _copies(*, turns: int, busy: int, stride: int = 0, burst: int = 1, scratchpad: Scratchpad | None = None) -> Program:
+    """Three queues that wait for each other only by what they share; the vector unit begins with an instruction of ``busy`` words."""
     words = Stream(Space.dram, DType.i8, 0, (Dim(30, 1),), (stride,))
     spad = Stream(Space.spad, DType.i8, 0, (Dim(30, 1),))
     wide = Stream(Space.spad, DType.i8, 0, (Dim(busy, 0),))
@@ -84,7 +84,7 @@ def _copies(*, turns: int, busy: int, stride: int, burst: int) -> Program:
         Queue.dma_out: [loop, make("st", dst=words, src=spad), make("end")],
         Queue.vector: [make("vec", fn="copy", dst=wide, a=wide), loop, make("vec", fn="copy", dst=spad, a=spad), make("end")],
     }
-    machine = Machine(dram=Dram(bytes_per_cycle=8.0, latency=5, burst_bytes=burst))
+    machine = Machine(dram=Dram(bytes_per_cycle=8.0, latency=5, burst_bytes=burst), scratchpad=scratchpad or Scratchpad())
     return Program("copies", machine, queues, provenance=[Provenance("c", "vector", 0)])
 
 
@@ -93,6 +93,17 @@ def _copies(*, turns: int, busy: int, stride: int, burst: int) -> Program:
 def test_queues_that_do_not_wait_for_each_other(stride: int, burst: int, busy: int) -> None:
     program = _copies(turns=500, busy=busy, stride=stride, burst=burst)
     assert (skipped(program) > 700) == (stride % burst == 0)
+
+
+@pytest.mark.parametrize("busy", [1, 4_000, 40_000])
+@pytest.mark.parametrize("ports", [(1, 0), (0, 1), (1, 1), (2, 1), (2, 2)])
+def test_queues_that_wait_for_each_others_ports(ports: tuple[int, int], busy: int) -> None:
+    """An instruction that holds ports for long lets what goes on repeat itself, but not beyond its own end."""
+    assert skipped(_copies(turns=500, busy=busy, scratchpad=Scratchpad(1 << 10, 1, *ports))) > 700
+
+
+def test_turns_that_need_ports_of_other_banks_are_not_skipped() -> None:
+    assert skipped(_copies(turns=500, busy=1, scratchpad=Scratchpad(1 << 10, 2, 1, 1))) == 0
 
 
 def test_sums_under_way_from_before_the_loop() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from isa.dtypes import DType
 from isa.instructions import HELD, NEVER, Instruction, Queue, When, make
-from isa.machine import Array, Dram, Machine, Vector
+from isa.machine import Array, Dram, Machine, Scratchpad, Vector
 from isa.program import Program, Provenance, Semaphore, Symbol
 from isa.sequencer import walk
 from isa.stream import Dim, Operand, Ring, Space, Stream
@@ -24,6 +24,8 @@ PITCH = 32
 DATA, FWD_SUMS, DX_SUMS, GRADIENTS, OTHER = (i << 12 for i in range(5))
 """Where regions begin: operands (read only), partial sums of either kind, drained gradients, what the DMA and the vector unit write."""
 REGION = 1 << 12
+SPAD = 6 * REGION
+"""Bytes: two banks meet in the midst of the gradients, four also in the midst of either kind of sums."""
 ARRAY_WAITS, ARRAY_SIGNALS, LOAD_READY, DRAIN_FULL, DRAIN_EMPTY, LOADED, LOADED_TOO, SUMS_DONE = range(8)
 SEMAPHORES = ["array waits", "array signals", "load ready", "drain full", "drain empty", "loaded", "loaded too", "sums done"]
 
@@ -119,6 +121,13 @@ def _flat(space: Space, address: int, words: int, strides: tuple[int, ...] = ())
 
 
 @st.composite
+def scratchpads(draw: st.DrawFn, nbytes: int) -> Scratchpad:
+    """Of so many bytes, with any banks and ports."""
+    ports = st.sampled_from([0, 0, 1, 1, 2, 3])
+    return Scratchpad(nbytes, draw(st.integers(1, 4)), draw(ports), draw(ports))
+
+
+@st.composite
 def beat_programs(draw: st.DrawFn) -> Program:
     """A program with the input ``data`` and the output ``result``: all operands, and all that the array wrote."""
     rows, cols = draw(st.integers(1, 6)), draw(st.integers(1, 6))
@@ -187,6 +196,7 @@ def beat_programs(draw: st.DrawFn) -> Program:
         "random beats",
         Machine(
             array=Array(rows=rows, cols=cols, operand="i8"),
+            scratchpad=draw(scratchpads(SPAD)),
             dram=Dram(bytes_per_cycle=draw(st.sampled_from([60.0, 300.0, 9000.0])), latency=draw(st.integers(0, 9))),
             vector=Vector(lanes=4, latency=1),
         ),

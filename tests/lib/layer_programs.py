@@ -11,7 +11,7 @@ import numpy as np
 
 from isa.dtypes import DType
 from isa.instructions import HELD, NEVER, Instruction, Queue, When, make
-from isa.machine import Array, Dram, Machine, Vector
+from isa.machine import Array, Dram, Machine, Scratchpad, Vector
 from isa.program import Program, Provenance, Semaphore, Symbol
 from isa.stream import Dim, Operand, Ring, Space, Stream
 
@@ -49,11 +49,15 @@ class Plan:
     latency: int = 10
     burst_bytes: int = 1
     row_bytes: int = 0
+    banks: int = 1
+    read_ports: int = 0
+    write_ports: int = 0
 
-    @property
-    def machine(self) -> Machine:
+    def machine(self, spad: int) -> Machine:
+        """With so many bytes of scratchpad."""
         return Machine(
             array=Array(rows=self.rows, cols=self.cols, operand=self.operand),  # type: ignore[arg-type]
+            scratchpad=Scratchpad(max(64, spad), self.banks, self.read_ports, self.write_ports),
             dram=Dram(self.bytes_per_cycle, self.latency, self.burst_bytes, self.row_bytes, row_miss_cycles=7),
             vector=Vector(lanes=3, latency=2),
         )
@@ -142,9 +146,8 @@ def build(plan: Plan) -> Program:
     builder = _Builder(plan)
     for number, product in enumerate(plan.products):
         _product(builder, number, product)
-    machine = plan.machine
     return Program(
-        "random layers", machine, builder.queues, builder.semaphores, builder.symbols, builder.provenance,
+        "random layers", plan.machine(builder.top[Space.spad]), builder.queues, builder.semaphores, builder.symbols, builder.provenance,
         dram_bytes=builder.top[Space.dram],
     )  # fmt: skip
 

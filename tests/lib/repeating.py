@@ -90,4 +90,5 @@ def long_plans(draw: st.DrawFn, operand: str = "f32") -> Plan:
         products=tuple(replace(product, batch_tile=min(product.batch_tile or 1, product.batch)) for product in products),
         bytes_per_cycle=draw(st.sampled_from([0.7, 8.0, 64.0])), latency=draw(st.integers(0, 200)),
         burst_bytes=draw(st.sampled_from([1, 4, 16])), row_bytes=draw(st.sampled_from([0, 0, 256])),
+        banks=draw(st.sampled_from([1, 1, 2, 3, 4])), read_ports=draw(st.integers(0, 3)), write_ports=draw(st.integers(0, 3)),
     )  # fmt: skip
