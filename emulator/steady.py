@@ -23,6 +23,7 @@ from isa.program import Program
 _KEPT = 4
 """So many earlier states of one place are compared: rings make a loop's turns alike only every second or third time."""
 _PLACES = 1024
+_WAITING = (Queue.dma_in, Queue.dma_out, Queue.wchain, Queue.array, Queue.array, Queue.gchain)
 _MARKERS = (Queue.array, Queue.vector, Queue.dma_out)
 """The state is looked at when loops of these turn: what they do, others wait for or make ready."""
 
@@ -43,6 +44,8 @@ class State:
     tokens: tuple[tuple[int, ...], ...]
     partners: tuple[object, ...]
     """Handshakes, the channel and held lanes, relative to ``now``."""
+    waits: tuple[int, ...]
+    """By queue as in ``_WAITING``, the cycle from which on it waits for ports alone, not for the channel or its partner in a handshake."""
     ports: tuple[tuple[int, Ports], ...]
     """By queue, for how many cycles from ``now`` on it holds ports of the scratchpad, and which."""
     sums: dict[int, int]
@@ -96,19 +99,22 @@ class SteadyState:
 
     def _state(self, now: int) -> State:
         shared, array = self.shared, self.array
-        weights, gradients = shared.weights, shared.gradients
+        weights, gradients, channel_free = shared.weights, shared.gradients, shared.channel_free
+        times = tuple([unit.time for unit in self.units])
+        partners = (channel_free, channel_free, weights.turn, weights.turn, gradients.turn, gradients.turn)
         return State(
             now,
             shared.journal.position,
             shared.script.position if shared.script else 0,
             tuple([tuple(unit.counters) for unit in self.units]),
-            tuple([unit.time for unit in self.units]),
+            times,
             tuple([unit.finish for unit in self.units]),
             tuple(map(tuple, shared.tokens)),
             (
                 weights.full, max(0, weights.turn - now), gradients.full, max(0, gradients.turn - now),
-                max(0, shared.channel_free - now), array.lanes,
+                max(0, channel_free - now), array.lanes,
             ),
+            tuple([max(times[queue], partner) for queue, partner in zip(_WAITING, partners, strict=True)]),
             shared.claims.seen_from(now),
             array.sums.ready.copy(),
         )  # fmt: skip
@@ -124,6 +130,8 @@ class SteadyState:
         moved = {advance.unit.queue for advance in advances}
         times = min(self._times(advance) for advance in advances)
         if any(before.ports[queue] != state.ports[queue] for queue in moved):
+            return False
+        if any(new - old != interval for queue, old, new in zip(_WAITING, before.waits, state.waits, strict=True) if queue in moved):
             return False
         for unit in self.units:
             until = max(unit.time if unit.ready else 0, self.shared.claims.held[unit.queue][0])
@@ -221,7 +229,8 @@ class SteadyState:
         for semaphore, waiter in self.waiter.items():
             if waiter.queue in moved:
                 shared.tokens[semaphore] = deque(token + cycles for token in shared.tokens[semaphore])
-        shared.weights.turn += cycles
-        shared.gradients.turn += cycles
-        shared.channel_free += cycles
+        # What no queue went on with is past, and how long it is past tells which cycles were waited for it.
+        shared.weights.turn += cycles * (Queue.wchain in moved)
+        shared.gradients.turn += cycles * (Queue.gchain in moved)
+        shared.channel_free += cycles * bool(moved & {Queue.dma_in, Queue.dma_out})
         shared.claims.shift(moved, cycles)
