@@ -69,7 +69,9 @@ class FastEngine:
                         chosen, earliest = unit, start
             if chosen is None:
                 break
-            chosen.execute()
+            chosen.execute(earliest)
+            if chosen.needs:
+                shared.claims.hold(chosen.queue, chosen.needs, earliest, chosen.time)
             self.events += 1
             _settle(chosen)
             if chosen.turned:

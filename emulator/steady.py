@@ -47,7 +47,8 @@ class State:
     waits: tuple[int, ...]
     """By queue as in ``_WAITING``, the cycle from which on it waits for ports alone, not for the channel or its partner in a handshake."""
     ports: tuple[tuple[int, Ports], ...]
-    """By queue, for how many cycles from ``now`` on it holds ports of the scratchpad, and which."""
+    """By queue, for how many cycles from ``now`` on it holds ports of the scratchpad, and which; empty, as ``waits``, where they are
+    unlimited."""
     sums: dict[int, int]
 
 
@@ -99,25 +100,29 @@ class SteadyState:
 
     def _state(self, now: int) -> State:
         shared, array = self.shared, self.array
-        weights, gradients, channel_free = shared.weights, shared.gradients, shared.channel_free
-        times = tuple([unit.time for unit in self.units])
-        partners = (channel_free, channel_free, weights.turn, weights.turn, gradients.turn, gradients.turn)
+        weights, gradients = shared.weights, shared.gradients
+        limited = shared.banks.limited
         return State(
             now,
             shared.journal.position,
             shared.script.position if shared.script else 0,
             tuple([tuple(unit.counters) for unit in self.units]),
-            times,
+            tuple([unit.time for unit in self.units]),
             tuple([unit.finish for unit in self.units]),
             tuple(map(tuple, shared.tokens)),
             (
                 weights.full, max(0, weights.turn - now), gradients.full, max(0, gradients.turn - now),
-                max(0, channel_free - now), array.lanes,
+                max(0, shared.channel_free - now), array.lanes,
             ),
-            tuple([max(times[queue], partner) for queue, partner in zip(_WAITING, partners, strict=True)]),
-            shared.claims.seen_from(now),
+            self._waits() if limited else (),
+            shared.claims.seen_from(now) if limited else (),
             array.sums.ready.copy(),
         )  # fmt: skip
+
+    def _waits(self) -> tuple[int, ...]:
+        channel, weights, gradients = self.shared.channel_free, self.shared.weights.turn, self.shared.gradients.turn
+        partners = (channel, channel, weights, weights, gradients, gradients)
+        return tuple([max(self.units[queue].time, partner) for queue, partner in zip(_WAITING, partners, strict=True)])
 
     def _jump(self, before: State, state: State) -> bool:
         """Repeat what happened between the states, if it does and as often as it does."""
@@ -129,9 +134,7 @@ class SteadyState:
             return False
         moved = {advance.unit.queue for advance in advances}
         times = min(self._times(advance) for advance in advances)
-        if any(before.ports[queue] != state.ports[queue] for queue in moved):
-            return False
-        if any(new - old != interval for queue, old, new in zip(_WAITING, before.waits, state.waits, strict=True) if queue in moved):
+        if self.shared.banks.limited and not self._same_ports(before, state, moved):
             return False
         for unit in self.units:
             until = max(unit.time if unit.ready else 0, self.shared.claims.held[unit.queue][0])
@@ -199,6 +202,14 @@ class SteadyState:
             if [max(now, token + interval) for token in old] != [max(now, token) for token in new]:
                 return False
         return True
+
+    def _same_ports(self, before: State, state: State, moved: set[Queue]) -> bool:
+        """Whether queues that went on hold the same ports, and have waited for them as long; the others hold what they held."""
+        interval = state.now - before.now
+        waits = zip(_WAITING, before.waits, state.waits, strict=True)
+        return all(before.ports[queue] == state.ports[queue] for queue in moved) and all(
+            new - old == interval for queue, old, new in waits if queue in moved
+        )
 
     def _sums_shift(self, before: State, state: State, advances: Sequence[_Advance]) -> int | None:
         """Bytes by which rows of partial sums move from one state to the next; None if they do not do so together."""
