@@ -103,60 +103,58 @@ class ArrayUnit(Unit):
             if drained is None:
                 return None
             start = max(start, drained)
-        return start if self.in_tail else self._with_sums(start)
+        return start if self.in_tail or start >= self.sums.latest else max(start, self._sums_back())
 
-    def _with_sums(self, cycle: int) -> int:
-        """The first cycle, not before the given one, in which the sums are back that the nest's first beat reads."""
-        acc = self.nest.beats[0].acc if self.sums.latest > cycle else None
-        return cycle if acc is None or self.plan.zeros[0] else max(cycle, self.sums.ready.get(acc.address(self.counters), 0))
+    def _sums_back(self) -> int:
+        """First cycle in which the sums are back that the nest's first beat reads."""
+        acc = self.nest.beats[0].acc
+        return 0 if acc is None or self.plan.zeros[0] else self.sums.ready.get(acc.address(self.counters), 0)
 
     def _needs(self) -> Ports:
         """A nest holds what any of its beats needs until the last has issued, since what they wait for comes by itself."""
         return self.plan.needs[-1] if self.in_tail else at_once(self.plan.needs)
 
-    def execute(self) -> None:
+    def execute(self, start: int) -> None:
         plan = self.plan
         if self.shared.script:
             self.shared.script.entries.append(Step(self.queue, self.index, tuple(self.counters), None if self.in_tail else plan))
         if self.in_tail:
             assert plan.tail is not None
-            self._take(self.nest.beats[-1], plan.tail)
+            self._take(self.nest.beats[-1], plan.tail, start)
         else:
-            self._run(self.nest, plan)
+            self._run(self.nest, plan, start)
             if plan.tail is not None:
                 self.in_tail = True
                 return
         self.in_tail = False
         self._next()
 
-    def _run(self, nest: Nest, plan: Plan) -> None:
+    def _run(self, nest: Nest, plan: Plan, start: int) -> None:
         """All beats; the last one is left out if it takes the gradient and is not the only one."""
         shared, owner = self.shared, nest.beats[0].provenance
         if plan.swap:
             self._stall(shared.weight_chain, shared.weights.turn, owner)
         self.lanes = plan.lanes
         if plan.take and plan.tail is None:
-            start = self._take(nest.beats[0], plan.works[0])
+            self._take(nest.beats[0], plan.works[0], start)
         else:
-            self._stall(shared.partial_sums, self._with_sums(self.time), owner)
-            self._stall_for_ports(owner)
-            start, bases = self.time, [beat.acc.address(self.counters) if beat.acc else 0 for beat in nest.beats]
+            if self.time < start:
+                self._stall(shared.partial_sums, self._sums_back(), owner)
+                self._stall(shared.scratchpad_ports, start, owner)
+            bases = [beat.acc.address(self.counters) if beat.acc else 0 for beat in nest.beats]
             shifts = self.sums.shifts(plan.rows, bases, start)
             self.sums.record(nest, plan.rows, bases, start, shifts)
             self._book(nest, plan, start, shifts)
         if plan.swap:
             shared.weights.get(start)
 
-    def _take(self, beat: Beat, work: Work) -> int:
-        """Issue a beat that takes the gradient; in which cycle."""
+    def _take(self, beat: Beat, work: Work, start: int) -> None:
+        """Issue a beat that takes the gradient."""
         shared = self.shared
         self._stall(shared.gradient_chain, shared.gradients.turn, beat.provenance)
-        self._stall_for_ports(beat.provenance)
-        start = self.time
+        self._stall(shared.scratchpad_ports, start, beat.provenance)
         shared.gradients.put(start)
         self._issue(beat.op, work, start, start, work.busy)
-        self._hold(start)
-        return start
 
     def _book(self, nest: Nest, plan: Plan, start: int, shifts: Sequence[Shift]) -> None:
         """Busy and stalled cycles of all beats but a `take` at the end."""
@@ -170,7 +168,6 @@ class ArrayUnit(Unit):
             else:
                 self.shared.journal.work(work, 0)
         self.time = start + plan.length + shifts[-1][1]
-        self._hold(start)
 
     def _issue(self, op: str, work: Work, first: int, last: int, cost: int) -> None:
         """Book all turns of a beat, the first and the last of which issue in these cycles; each holds the array for ``cost`` cycles."""

@@ -88,7 +88,9 @@ class FastEngine:
                     if start is not None and (chosen is None or start < earliest):
                         chosen, earliest = unit, start
             if chosen is not None:
-                chosen.execute()
+                chosen.execute(earliest)
+                if chosen.needs:
+                    shared.claims.hold(chosen.queue, chosen.needs, earliest, chosen.time)
                 self.events += 1
                 _settle(chosen)
                 if chosen.turned:

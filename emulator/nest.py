@@ -3,6 +3,9 @@
 A nest is a perfect nest of loops around straight-line beats (a single beat is a nest without loops).  What makes it one action is decided
 once, from the code alone: weights are exchanged before its first beat or not at all, the gradient is taken after its last beat or
 not at all, and the sums of two beats never meet, so that whole streams can be computed at once in any order.
+
+In both engines a nest is also what has the scratchpad's ports as one instruction (see `docs/ports.md`): where a machine counts these, what
+is a nest decides cycles.
 """
 
 from collections.abc import Iterable, Sequence

@@ -23,6 +23,7 @@ from isa.program import Program
 _KEPT = 4
 """So many earlier states of one place are compared: rings make a loop's turns alike only every second or third time."""
 _PLACES = 1024
+_WAITING = (Queue.dma_in, Queue.dma_out, Queue.wchain, Queue.array, Queue.array, Queue.gchain)
 _MARKERS = (Queue.array, Queue.vector, Queue.dma_out)
 """The state is looked at when loops of these turn: what they do, others wait for or make ready."""
 
@@ -43,8 +44,11 @@ class State:
     tokens: tuple[tuple[int, ...], ...]
     partners: tuple[object, ...]
     """Handshakes, the channel and held lanes, relative to ``now``."""
+    waits: tuple[int, ...]
+    """By queue as in ``_WAITING``, the cycle from which on it waits for ports alone, not for the channel or its partner in a handshake."""
     ports: tuple[tuple[int, Ports], ...]
-    """By queue, for how many cycles from ``now`` on it holds ports of the scratchpad, and which."""
+    """By queue, for how many cycles from ``now`` on it holds ports of the scratchpad, and which; empty, as ``waits``, where they are
+    unlimited."""
     sums: dict[int, int]
 
 
@@ -97,6 +101,7 @@ class SteadyState:
     def _state(self, now: int) -> State:
         shared, array = self.shared, self.array
         weights, gradients = shared.weights, shared.gradients
+        limited = shared.banks.limited
         return State(
             now,
             shared.journal.position,
@@ -109,9 +114,15 @@ class SteadyState:
                 weights.full, max(0, weights.turn - now), gradients.full, max(0, gradients.turn - now),
                 max(0, shared.channel_free - now), array.lanes,
             ),
-            shared.claims.seen_from(now),
+            self._waits() if limited else (),
+            shared.claims.seen_from(now) if limited else (),
             array.sums.ready.copy(),
         )  # fmt: skip
+
+    def _waits(self) -> tuple[int, ...]:
+        channel, weights, gradients = self.shared.channel_free, self.shared.weights.turn, self.shared.gradients.turn
+        partners = (channel, channel, weights, weights, gradients, gradients)
+        return tuple([max(self.units[queue].time, partner) for queue, partner in zip(_WAITING, partners, strict=True)])
 
     def _jump(self, before: State, state: State) -> bool:
         """Repeat what happened between the states, if it does and as often as it does."""
@@ -123,7 +134,7 @@ class SteadyState:
             return False
         moved = {advance.unit.queue for advance in advances}
         times = min(self._times(advance) for advance in advances)
-        if any(before.ports[queue] != state.ports[queue] for queue in moved):
+        if self.shared.banks.limited and not self._same_ports(before, state, moved):
             return False
         for unit in self.units:
             until = max(unit.time if unit.ready else 0, self.shared.claims.held[unit.queue][0])
@@ -192,6 +203,14 @@ class SteadyState:
                 return False
         return True
 
+    def _same_ports(self, before: State, state: State, moved: set[Queue]) -> bool:
+        """Whether queues that went on hold the same ports, and have waited for them as long; the others hold what they held."""
+        interval = state.now - before.now
+        waits = zip(_WAITING, before.waits, state.waits, strict=True)
+        return all(before.ports[queue] == state.ports[queue] for queue in moved) and all(
+            new - old == interval for queue, old, new in waits if queue in moved
+        )
+
     def _sums_shift(self, before: State, state: State, advances: Sequence[_Advance]) -> int | None:
         """Bytes by which rows of partial sums move from one state to the next; None if they do not do so together."""
         advance = next((advance for advance in advances if advance.unit.queue is Queue.array), None)
@@ -221,7 +240,8 @@ class SteadyState:
         for semaphore, waiter in self.waiter.items():
             if waiter.queue in moved:
                 shared.tokens[semaphore] = deque(token + cycles for token in shared.tokens[semaphore])
-        shared.weights.turn += cycles
-        shared.gradients.turn += cycles
-        shared.channel_free += cycles
+        # What no queue went on with is past, and how long it is past tells which cycles were waited for it.
+        shared.weights.turn += cycles * (Queue.wchain in moved)
+        shared.gradients.turn += cycles * (Queue.gchain in moved)
+        shared.channel_free += cycles * bool(moved & {Queue.dma_in, Queue.dma_out})
         shared.claims.shift(moved, cycles)

@@ -124,22 +124,18 @@ class Unit:
     def _needs(self) -> Ports:
         return self.shared.banks.needs(self.instruction, self.counters)
 
-    def _stall_for_ports(self, provenance: int) -> None:
-        if self.needs:
-            self._stall(self.shared.scratchpad_ports, self.shared.claims.free_at(self.needs, self.time), provenance)
-
     def start(self) -> int | None:
         """First cycle in which the timed instruction can start if ports are free, None while that is unknown."""
         return self.time
 
-    def execute(self) -> None:
-        """Execute the timed instruction and go on."""
+    def execute(self, start: int) -> None:
+        """Execute the timed instruction, which starts in this cycle, and go on."""
         if self.shared.script:
             self.shared.script.entries.append(Step(self.queue, self.index, tuple(self.counters)))
-        self._execute(self.code.sequencer.code[self.index])
+        self._execute(self.code.sequencer.code[self.index], start)
         self._next()
 
-    def _execute(self, instruction: Instruction) -> None:
+    def _execute(self, instruction: Instruction, start: int) -> None:
         raise NotImplementedError
 
     def _key(self, *more: int) -> tuple[int, ...]:
@@ -157,12 +153,6 @@ class Unit:
             shared.counters.slices.append(Slice(self.queue, work.provenance, start, self.time, label))
         if finish > self.finish:
             self.finish = finish
-        self._hold(start)
-
-    def _hold(self, start: int) -> None:
-        """The ports that are needed, from the start until the queue can issue again."""
-        if self.needs:
-            self.shared.claims.hold(self.queue, self.needs, start, self.time)
 
 
 class Dma(Unit):
@@ -181,7 +171,7 @@ class Dma(Unit):
         if until > self.time:
             self._stall(self.shared.scratchpad_ports, until, self.provenance)
 
-    def _execute(self, instruction: Instruction) -> None:
+    def _execute(self, instruction: Instruction, start: int) -> None:
         shared = self.shared
         loads = instruction.op == "ld"
         outside = instruction.args["src" if loads else "dst"]
@@ -189,9 +179,7 @@ class Dma(Unit):
         work = self.works.get(key := self._key(*cost))
         if work is None:
             work = self.works[key] = self._work(instruction, *(cost or shared.channel.transfer(outside, self.counters)))
-        start = self.start()
         if self.needs:
-            start = shared.claims.free_at(self.needs, start)
             for other in shared.transfers:
                 until = start + (other.queue < self.queue)
                 if other.ready and other is not self and shared.channel_free < until:  # ports kept it from the channel; now that does
@@ -224,10 +212,10 @@ class WeightChain(_Chain):
         free = self.shared.weights.put_at()
         return None if free is None else max(self.time, free)
 
-    def _execute(self, instruction: Instruction) -> None:
+    def _execute(self, instruction: Instruction, start: int) -> None:
         shared, work = self.shared, self._tile(READ, instruction["src"])
         self._stall(shared.weight_chain, shared.weights.turn, work.provenance)
-        self._stall_for_ports(work.provenance)
+        self._stall(shared.scratchpad_ports, start, work.provenance)
         shared.weights.put(self.time)
         self._occupy(work, shared.machine.cols - 1, "wload")
 
@@ -237,21 +225,22 @@ class GradientChain(_Chain):
         taken = self.shared.gradients.get_at()
         return None if taken is None else max(self.time, taken)
 
-    def _execute(self, instruction: Instruction) -> None:
+    def _execute(self, instruction: Instruction, start: int) -> None:
         shared, work = self.shared, self._tile(WRITE, instruction["dst"])
         self._stall(shared.gradient_chain, shared.gradients.turn, work.provenance)
-        self._stall_for_ports(work.provenance)
+        self._stall(shared.scratchpad_ports, start, work.provenance)
         shared.gradients.get(self.time)
         self._occupy(work, shared.machine.cols - 1, "drain")
 
 
 class Vector(Unit):
-    def _execute(self, instruction: Instruction) -> None:
-        passes = self.shared.banks.cycles(self.needs)
+    def _execute(self, instruction: Instruction, start: int) -> None:
+        shared = self.shared
+        passes = shared.banks.cycles(self.needs) if self.needs else 1
         work = self.works.get(key := self._key(passes))
         if work is None:
             work = self.works[key] = self._work(instruction, self.counters, passes)
-        self._stall_for_ports(work.provenance)
+        self._stall(shared.scratchpad_ports, start, work.provenance)
         self._occupy(work, 0, f"{instruction.op} {instruction['fn']}")
 
     def _work(self, instruction: Instruction, counters: Sequence[int], passes: int) -> Work:

@@ -49,6 +49,15 @@ def longest_wait(figures: Mapping[str, Any], queue: str = "array") -> tuple[str,
     return cause.removeprefix("semaphore ").removesuffix(f".{queue}"), stalls[cause]
 
 
+def port_waits(figures: Mapping[str, Any]) -> str:
+    """Which units wait for ports of the scratchpad, and for how many cycles; empty if none does."""
+    stalls = {
+        unit: sum(figures["queues"][queue]["stalls"].get("scratchpad ports", 0) for queue in queues) for unit, queues in UNITS.items()
+    }
+    waits = [f"{unit} {cycles:,}" for unit, cycles in sorted(stalls.items(), key=lambda wait: -wait[1]) if cycles]
+    return f"cycles of waiting for scratchpad ports: {', '.join(waits)}" if waits else ""
+
+
 def words(figures: Mapping[str, Any]) -> int:
     """Scratchpad words read and written."""
     return int(figures["scratchpad_reads"] + figures["scratchpad_writes"])
@@ -91,6 +100,8 @@ def report_table(report: Mapping[str, Any]) -> list[RenderableType]:
         "least: cycles by MACs and compulsory DRAM traffic alone, whichever binds; scratchpad: words read and written\n"
         f"energy: counts times the machine file's table, nothing static; {report['energy_source']}"
     )
+    if waits := port_waits(report):
+        notes += f"\n{waits}"
     if any(figures["product"] == "kept" for layer in report["layers"] for figures in layer["products"]):
         notes += "\nkept: the least traffic by what forward leaves to backward, where the scratchpad does not hold all of it"
     if "area_mm2" in report:
@@ -130,6 +141,8 @@ def explanation_table(explanation: Explanation) -> list[RenderableType]:
         f"{report['cycles'] / report['bound_cycles']:.2f}× the least possible by MACs and compulsory DRAM traffic alone; tried, in order:",
         *(f"  {'does not fit' if cycles is None else f'{cycles:,}':>15}  {name}" for name, cycles in explanation.tried),
     ]
+    if waits := port_waits(report):
+        notes.insert(1, waits)
     return [table, Text("\n".join(notes), "dim")]
 
 

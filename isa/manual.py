@@ -68,7 +68,8 @@ def _introduction() -> list[str]:
         "",
         "A program is the code of six in-order queues. Each queue is a sequencer with hardware loops of its own; queues meet through "
         "semaphores, and the array meets its two chains through `swap` (each takes the tile of one `wload`) and `take` (each gives one "
-        "`drain` its tile). A queue issues at most one instruction a cycle; `loop`, `end`, `wait` and `signal` take none.",
+        "`drain` its tile). A queue issues at most one instruction a cycle; `loop`, `end`, `wait` and `signal` take none. Where the "
+        "machine's scratchpad has ports to count, instructions wait for these, too, and may take longer than is said here: see `ports.md`.",
         "",
         *_table(["queue", "code", "what it does"], [[f"`{q.name}`", str(q.value), QUEUE_DOCS[q]] for q in Queue]),
         "R and C are the rows and columns of the array. A beat issued in cycle t is executed by the processing element of row r and "

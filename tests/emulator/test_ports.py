@@ -141,6 +141,19 @@ def test_beats_that_differ_take_what_each_needs(engine: Any) -> None:
 
 
 @ENGINES
+def test_sums_of_beats_of_two_cycles(engine: Any) -> None:
+    """On one port to read, beats that add take two cycles.
+
+    Row 2 is written in cycle 0 and back in 6. The nest's beats on rows 0, 1 and 2 issue in 1, 3 and, for that, 6; row 1 is back in 9.
+    """
+    add = fwd(1024, zero=NEVER)
+    found = run(engine, Scratchpad(BYTES, read_ports=1), {Queue.array: [fwd(1024 + 64), *loop(3, add), fwd(1024 + 32, zero=NEVER)]})
+    assert found["queues"]["array"]["stalls"] == {"partial sums": 1 + 1}
+    assert found["queues"]["array"]["busy"] == 1 + 3 * 2 + 2
+    assert found["cycles"] == 9 + ROWS + COLS - 1
+
+
+@ENGINES
 def test_a_nest_keeps_its_ports_while_it_waits_for_sums(engine: Any) -> None:
     """A beat in cycle 0 writes row 1, back in cycle 6; the nest's first beat issues in 1, its second wants row 1: 1…7 is the nest's."""
     one, nest = fwd(1056), loop(2, fwd(1024, zero=NEVER))

@@ -17,7 +17,7 @@ from isa.dtypes import DType
 from isa.errors import UserError
 from isa.instructions import HELD, Instruction, Queue, When, make
 from isa.machine import Array, Dram, Machine, Scratchpad
-from isa.program import Program, Provenance
+from isa.program import Program, Provenance, Semaphore
 from isa.stream import Dim, Space, Stream
 
 
@@ -100,6 +100,20 @@ def test_queues_that_do_not_wait_for_each_other(stride: int, burst: int, busy: i
 def test_queues_that_wait_for_each_others_ports(ports: tuple[int, int], busy: int) -> None:
     """An instruction that holds ports for long lets what goes on repeat itself, but not beyond its own end."""
     assert skipped(_copies(turns=500, busy=busy, scratchpad=Scratchpad(1 << 10, 1, *ports))) > 700
+
+
+def test_a_port_is_free_while_others_repeat_themselves() -> None:
+    """A vector instruction has the port to write in 0…2504, for which a load waits from 63 on; meanwhile beats go on that need none."""
+    beat = make("dw", h=HELD, v=HELD)  # held from before: the loop is no nest
+    word = {space: Stream(space, DType.f32, 0, (Dim(1, 4),)) for space in Space}
+    queues = {
+        Queue.dma_in: [make("wait", sem=0), make("ld", dst=word[Space.spad], src=word[Space.dram]), make("signal", sem=1)],
+        Queue.array: [beat, make("signal", sem=0), make("loop", name="i", count=5000), beat, make("end")],
+        Queue.vector: [make("vec", fn="copy", dst=Stream(Space.spad, DType.f32, 0, (Dim(80_000, 0),)), imm=1.0), make("wait", sem=1)],
+    }
+    program = Program("port", Machine(scratchpad=Scratchpad(write_ports=1)), queues, [Semaphore("beat"), Semaphore("load")])
+    assert skipped(program) > 4800
+    assert run(program, skip=True)[0]["queues"]["dma_in"]["stalls"] == {"semaphore beat": 63, "scratchpad ports": 2504 - 63}
 
 
 def test_turns_that_need_ports_of_other_banks_are_not_skipped() -> None:

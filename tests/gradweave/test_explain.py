@@ -39,6 +39,14 @@ def test_the_command_prints_it(cli: Cli) -> None:
     assert re.search(r"^\d+\.\d\d× the least possible", result.stdout, flags=re.M)
 
 
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_units_that_wait_for_ports_are_named(cli: Cli, folder: Path, command: str) -> None:
+    (folder / "ports.toml").write_text("[scratchpad]\nread_ports = 1\nwrite_ports = 1\n", encoding="utf-8")
+    named = r"^cycles of waiting for scratchpad ports: (\w+ )*\w+ [\d,]+, "
+    assert re.search(named, cli(command, str(MODEL), "--batch", "8", "--machine", "ports.toml").stdout, flags=re.M)
+    assert "ports" not in cli(command, str(MODEL), "--batch", "8").stdout
+
+
 def test_nothing_to_choose_is_a_mistake(cli: Cli, folder: Path) -> None:
     (folder / "relu.onnxtxt").write_text(
         '<ir_version: 10, opset_import: ["" : 22]> relu (float[2,3] x) => (float[2,3] y) { y = Relu(x) }', encoding="utf-8"

@@ -1,6 +1,7 @@
 """A training step of the nine networks that ONNX brings along against JAX in float64: every gradient; weights drawn by a seed.
 
-``pytest -m "slow or not slow" tests/networks/test_light_networks.py -s`` runs all of them, and prints how near each comes and how long it takes.
+``pytest -m "slow or not slow" tests/networks/test_light_networks.py -s`` runs all of them, and prints how near each comes and how long it
+takes.
 """
 
 import time
