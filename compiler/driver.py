@@ -11,7 +11,6 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from compiler.collection import no_collection
 from compiler.dialects.onnx import InputOp, NodeOp
 from compiler.emit import emit_program
 from compiler.frontend.importer import graph_name, import_model
@@ -30,6 +29,7 @@ from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
 from compiler.transforms.fuse_blocks import FuseBlocks
 from compiler.transforms.spill import Spill
 from compiler.transforms.widen_groups import WidenGroups, widen
+from isa.collection import no_collection
 from isa.disasm import machine_text
 from isa.errors import UserError
 from isa.files import write

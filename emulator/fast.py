@@ -22,6 +22,7 @@ from emulator.script import Script, Step
 from emulator.steady import SteadyState
 from emulator.units import Dma, GradientChain, Shared, Unit, Vector, WeightChain
 from emulator.values import Known, Values
+from isa.collection import no_collection
 from isa.instructions import Queue
 from isa.program import Program
 
@@ -69,6 +70,7 @@ class FastEngine:
         self.steps = values.steps if values else 0
         return counters
 
+    @no_collection()
     def _events(self, values: Values | None, trace: bool) -> Counters:
         """All events, and what they do to the memories."""
         script = Script() if values else None

@@ -8,13 +8,13 @@ from typing import Any
 
 import onnx
 
-from compiler.collection import no_collection
 from compiler.driver import TrainingStep, lower, training_step
 from compiler.pass_times import PassTimes
 from gradweave.cache import Cache
 from gradweave.program_key import model_digest, program_key
 from gradweave.scheduling import resolve
 from isa.check import check
+from isa.collection import no_collection
 from isa.machine import Machine
 from isa.program import Program
 

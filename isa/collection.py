@@ -1,4 +1,4 @@
-"""Compiling without the garbage collector: IR lives until its level is done, and searching it for garbage takes a third of the time."""
+"""Work without the garbage collector: IR and the events of a run live until they are done, and searching them takes a third more time."""
 
 import gc
 from collections.abc import Iterator
