@@ -5,7 +5,8 @@
 Compared is one product a row of the table: the layer's forward product, at batch 1, on the same array; gradients are left out, for
 SCALE-Sim has none.  It runs the rows one by one until the limit; all sides then count the rows that it finished.  Its weights are
 stationary, its buffers never stall, its traces are off.  Seconds are of the run alone, and medians of several on our side: with ``fast``
-they are those of further runs, which need not look at the program's events again.  Those of compiling stand beside.  SCALE-Sim gets an environment of its own, which is kept.  Exits with 2 if that cannot be made.
+they are those of further runs, which need not look at the program's events again.  Those of compiling stand beside.  SCALE-Sim gets an
+environment of its own, which is kept.  Exits with 2 if that cannot be made.
 """
 
 import json
