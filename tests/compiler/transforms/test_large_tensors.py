@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
+from math import prod
 
 import numpy as np
 import pytest
@@ -11,11 +12,15 @@ from ir_text import parse
 from lowered import SETTINGS, Setting, features, program, run, tiles, wanted
 from network_check import mismatches
 from train_graphs import Graph, layer_graph, train_graphs
+from xdsl.context import Context
+from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile
 from compiler.interpret import interpret_train
 from compiler.interpret_tile import interpret_tile
 from compiler.transforms import allocate_memory
+from compiler.transforms.allocate_memory import AllocateMemory
+from compiler.transforms.spill import Spill
 from isa.errors import UserError
 from isa.instructions import Queue
 from isa.program import Program
@@ -96,6 +101,51 @@ def test_programs_compute_what_the_graph_says(network_count: int) -> None:
     check()
     assert refused < network_count / 10
     assert shared > network_count / 50
+
+
+def test_tensors_in_one_place_are_not_needed_at_one_time(network_count: int) -> None:
+    """What an operation reads and what it writes lie apart, too."""
+    shared = 0
+
+    @settings(max_examples=network_count // 2, **RANDOM)
+    @given(train_graphs(), SETTINGS)
+    def check(graph: Graph, setting: Setting) -> None:
+        nonlocal shared
+        try:
+            module = tiles(graph.module, setting)
+            for each in (Spill(), AllocateMemory()):
+                each.apply(Context(), module)
+        except UserError:
+            return
+        (made,) = (op for op in module.body.block.ops if isinstance(op, tile.ProgramOp))
+        work = [op for op in made.body.block.ops if isinstance(op, tile.TileOp)]
+        needed = {
+            op: [index for index, user in enumerate(work) if any(home(v) is op for inner in user.walk() for v in inner.operands)]
+            for op in made.body.block.ops
+            if isinstance(op, tile.TensorOp)
+        }
+        for one, other in combinations([op for op, at in needed.items() if at], 2):
+            (low, high), (other_low, other_high) = place(one), place(other)
+            if low < other_high and other_low < high:
+                shared += 1
+                assert max(needed[one]) < min(needed[other]) or max(needed[other]) < min(needed[one]), module
+
+    check()
+    assert shared > network_count / 10
+
+
+def home(value: SSAValue) -> Operation:
+    """The tensor or buffer that a value is a part of."""
+    owner = value.owner
+    assert isinstance(owner, Operation)
+    return owner if isinstance(owner, tile.TensorOp | tile.BufferOp) else home(owner.operands[0])
+
+
+def place(op: tile.TensorOp) -> tuple[int, int]:
+    """First byte in DRAM, and one after the last."""
+    assert op.address is not None
+    first = op.address.value.data
+    return first, first + 4 * prod(op.result.type.get_shape())
 
 
 LAYERS = {  # axes; shapes of X, W and Y; bytes of a scratchpad that holds parts of them
