@@ -13,7 +13,7 @@ from emulator.memory import Array, Memory
 from emulator.nest import injective
 from emulator.script import Advance, Step
 from isa.dtypes import DType
-from isa.stream import MAX_LOOPS, Space, Stream
+from isa.stream import MAX_LOOPS, Space, Stream, reach
 
 
 class Unclear(Exception):  # noqa: N818 - no error: the turns are then executed one by one
@@ -107,11 +107,7 @@ class Access:
             raise Unclear from error
 
 
-@lru_cache(1 << 12)
-def _bounds(dims: tuple[tuple[int, int], ...]) -> tuple[int, int]:
-    """First bytes of the lowest and the highest word."""
-    lasts = [(count - 1) * stride for count, stride in dims]
-    return sum(min(0, last) for last in lasts), sum(max(0, last) for last in lasts)
+_bounds = lru_cache(1 << 12)(reach)
 
 
 def access(stream: Stream, step: Step, advance: Advance | None, loops: Sequence[tuple[int, int]] = ()) -> Access:

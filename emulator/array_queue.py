@@ -95,13 +95,13 @@ class ArrayQueue(QueueMachine):
         board, now, beat, loops = self.board, self.board.now, self.beats[self.index], (self.counters, self.counts)
         self.swap, self.zero, self.take = beat.swap.holds(*loops), beat.zero.holds(*loops), beat.take.holds(*loops)
         if self.swap and not (board.loads > board.swaps and now >= board.last_load + self.rows):
-            return board.weight_chain
+            return board.causes.weight_chain
         if self.take and not (board.takes == board.drains and (not board.takes or now >= board.last_drain + 1)):
-            return board.gradient_chain
+            return board.causes.gradient_chain
         if beat.acc:
             self.row = beat.acc.address(self.counters)
             if not self.zero and now < board.sums.get(self.row, 0):
-                return board.partial_sums
+                return board.causes.partial_sums
         self.place = self._place()
         return board.lacks(self.place.needs) if self.place.begins else None
 

@@ -133,14 +133,14 @@ class ArrayUnit(Unit):
         """All beats; the last one is left out if it takes the gradient and is not the only one."""
         shared, owner = self.shared, nest.beats[0].provenance
         if plan.swap:
-            self._stall(shared.weight_chain, shared.weights.turn, owner)
+            self._stall(shared.causes.weight_chain, shared.weights.turn, owner)
         self.lanes = plan.lanes
         if plan.take and plan.tail is None:
             self._take(nest.beats[0], plan.works[0], start)
         else:
             if self.time < start:
-                self._stall(shared.partial_sums, self._sums_back(), owner)
-                self._stall(shared.scratchpad_ports, start, owner)
+                self._stall(shared.causes.partial_sums, self._sums_back(), owner)
+                self._stall(shared.causes.scratchpad_ports, start, owner)
             bases = [beat.acc.address(self.counters) if beat.acc else 0 for beat in nest.beats]
             shifts = self.sums.shifts(plan.rows, bases, start)
             self.sums.record(nest, plan.rows, bases, start, shifts)
@@ -151,8 +151,8 @@ class ArrayUnit(Unit):
     def _take(self, beat: Beat, work: Work, start: int) -> None:
         """Issue a beat that takes the gradient."""
         shared = self.shared
-        self._stall(shared.gradient_chain, shared.gradients.turn, beat.provenance)
-        self._stall(shared.scratchpad_ports, start, beat.provenance)
+        self._stall(shared.causes.gradient_chain, shared.gradients.turn, beat.provenance)
+        self._stall(shared.causes.scratchpad_ports, start, beat.provenance)
         shared.gradients.put(start)
         self._issue(beat.op, work, start, start, work.busy)
 
@@ -161,7 +161,7 @@ class ArrayUnit(Unit):
         width = len(nest.beats)
         for (_, before), (number, late) in pairwise(shifts):
             stalled = nest.beats[number % width].provenance
-            self.shared.journal.stall((stalled, self.queue, self.shared.partial_sums), late - before)
+            self.shared.journal.stall((stalled, self.queue, self.shared.causes.partial_sums), late - before)
         for beat, work, (cost, first, last, number) in zip(nest.beats, plan.works, plan.spans, strict=True):
             if work.busy:
                 self._issue(beat.op, work, start + first, start + last + shift_at(shifts, number), cost)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from emulator.nest import Nest
 from isa.instructions import Instruction
 from isa.machine import Scratchpad
-from isa.stream import Space, Stream
+from isa.stream import Space, Stream, reach
 
 Ports = tuple[int, ...]
 """So many ports of each bank, those to read first, then those to write; empty where ports are unlimited."""
@@ -73,10 +73,8 @@ class Banks:
         steps += [(turns, stream.strides[level]) for level, turns in loops if level < len(stream.strides)]
         if stream.space is not Space.spad or any(count <= 0 for count, _ in steps):
             return range(0)
-        address, last = stream.address(counters), [(count - 1) * stride for count, stride in steps]
-        lowest = address + sum(step for step in last if step < 0)
-        highest = address + sum(step for step in last if step > 0) + stream.dtype.size - 1
-        return range(self._bank(lowest), self._bank(highest) + 1)
+        address, (low, high) = stream.address(counters), reach(steps)
+        return range(self._bank(address + low), self._bank(address + high + stream.dtype.size - 1) + 1)
 
     def _bank(self, byte: int) -> int:
         """A byte beyond the scratchpad is a mistake that others tell."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from emulator.banks import Banks, Ports
 from emulator.channel import Channel
-from emulator.counters import Counters
+from emulator.counters import Causes, Counters
 from emulator.grid import Grid
 from emulator.memory import Memory
 from isa.instructions import Queue
@@ -39,9 +39,7 @@ class Board:
         self.sums: dict[int, int] = {}
         """The scoreboard: address of a row of partial sums, first cycle in which it can be read again."""
         self.grid = Grid(program.machine, self.memories[Space.spad])
-        first = len(program.semaphores)
-        causes = range(first, first + 5)
-        self.weight_chain, self.gradient_chain, self.partial_sums, self.dram_channel, self.scratchpad_ports = causes
+        self.causes = Causes.of(program)
 
     def commit(self) -> None:
         """Make visible what finishes in this cycle."""
@@ -55,7 +53,7 @@ class Board:
         if not needs:
             return None
         taken = [ports for ports, until in self.held.values() if until > self.now]
-        return None if self.banks.fit(needs, taken) else self.scratchpad_ports
+        return None if self.banks.fit(needs, taken) else self.causes.scratchpad_ports
 
     def under_way(self, until: int) -> None:
         """Something goes on up to this cycle."""

@@ -12,14 +12,12 @@ way will take, and rows that a drain has emptied may be refilled by a take.
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from emulator.links import Mask
 from emulator.memory import Array
 from emulator.ports import Side, Timetable, access
 from isa.machine import Machine
 from isa.stream import Stream
-
-Mask = npt.NDArray[np.bool_]
 
 
 class _Chain:

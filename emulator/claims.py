@@ -17,8 +17,6 @@ class Claims:
 
     def free_at(self, needs: Ports, cycle: int) -> int:
         """The first cycle, not before the given one, in which an instruction finds the ports that it needs."""
-        if not needs:
-            return cycle
         cycle = max(cycle, self.now)
         while True:
             held = [(until, ports) for until, ports in self.held if until > cycle]

@@ -1,6 +1,7 @@
 """What both engines count while they run; reports are arithmetic on it."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,21 @@ from isa.stream import Operand, Stream
 Ints = npt.NDArray[np.int64]
 READ, WRITE = 0, 1
 CHAIN_CAUSES = ("weight chain", "gradient chain", "partial sums", "DRAM channel", "scratchpad ports")
+
+
+class Causes(NamedTuple):
+    """The numbers of CHAIN_CAUSES."""
+
+    weight_chain: int
+    gradient_chain: int
+    partial_sums: int
+    dram_channel: int
+    scratchpad_ports: int
+
+    @staticmethod
+    def of(program: Program) -> "Causes":
+        """They follow those of the program's semaphores."""
+        return Causes(*[len(program.semaphores) + number for number in range(len(CHAIN_CAUSES))])
 
 
 @dataclass(slots=True)

@@ -116,19 +116,10 @@ class QueueMachine:
         finish = self.board.counters.finish
         finish[self.provenance] = max(finish[self.provenance], cycle)
 
-    def _tile(self, chain: WeightChain | GradientChain, direction: int, stream: Stream) -> None:
-        """A transfer of either chain of tiles starts."""
-        board, machine = self.board, self.board.machine
-        words = chain.begin(board.now, stream, self.counters)
-        board.counters.access(self.provenance, direction, stream, self.queue, words)
-        finish = board.now + machine.rows + machine.cols - 1
-        self._done_at(finish)
-        self._occupy(machine.rows, finish, self.sequencer.code[self.index].op)
-
 
 class DmaQueue(QueueMachine):
     def _blocked(self, instruction: Instruction) -> int | None:
-        return self.board.dram_channel if self.board.now < self.board.channel_free else super()._blocked(instruction)
+        return self.board.causes.dram_channel if self.board.now < self.board.channel_free else super()._blocked(instruction)
 
     def _issue(self, instruction: Instruction) -> None:
         board, counters = self.board, self.board.counters
@@ -146,11 +137,24 @@ class DmaQueue(QueueMachine):
         self._occupy(cycles, finish, instruction.op)
 
 
-class WeightQueue(QueueMachine):
+class _ChainQueue(QueueMachine):
+    """Either chain of tiles."""
+
+    def _tile(self, chain: WeightChain | GradientChain, direction: int, stream: Stream) -> None:
+        """A transfer starts."""
+        board, machine = self.board, self.board.machine
+        words = chain.begin(board.now, stream, self.counters)
+        board.counters.access(self.provenance, direction, stream, self.queue, words)
+        finish = board.now + machine.rows + machine.cols - 1
+        self._done_at(finish)
+        self._occupy(machine.rows, finish, self.sequencer.code[self.index].op)
+
+
+class WeightQueue(_ChainQueue):
     def _blocked(self, instruction: Instruction) -> int | None:
         board = self.board
         taken = board.loads == board.swaps and (not board.loads or board.now >= board.last_swap + 1)
-        return super()._blocked(instruction) if taken else board.weight_chain
+        return super()._blocked(instruction) if taken else board.causes.weight_chain
 
     def _issue(self, instruction: Instruction) -> None:
         board = self.board
@@ -158,11 +162,11 @@ class WeightQueue(QueueMachine):
         self._tile(board.grid.weights, READ, instruction["src"])
 
 
-class GradientQueue(QueueMachine):
+class GradientQueue(_ChainQueue):
     def _blocked(self, instruction: Instruction) -> int | None:
         board = self.board
         taken = board.takes > board.drains and board.now >= board.last_take + board.machine.rows
-        return super()._blocked(instruction) if taken else board.gradient_chain
+        return super()._blocked(instruction) if taken else board.causes.gradient_chain
 
     def _issue(self, instruction: Instruction) -> None:
         board = self.board

@@ -8,7 +8,7 @@ from emulator.channel import Channel
 from emulator.claims import Claims
 from emulator.code import Code
 from emulator.costs import results_of, vector_cycles, words_of
-from emulator.counters import READ, WRITE, Counters, Slice
+from emulator.counters import READ, WRITE, Causes, Counters, Slice
 from emulator.handshake import Handshake
 from emulator.journal import Journal, Work
 from emulator.script import Script, Step
@@ -42,9 +42,7 @@ class Shared:
         self.claims = Claims(self.banks)
         self.weights = Handshake(program.machine.rows)
         self.gradients = Handshake(program.machine.rows)
-        first = len(program.semaphores)
-        causes = range(first, first + 5)
-        self.weight_chain, self.gradient_chain, self.partial_sums, self.dram_channel, self.scratchpad_ports = causes
+        self.causes = Causes.of(program)
 
 
 class Unit:
@@ -167,9 +165,9 @@ class Dma(Unit):
 
     def _wait(self, until: int) -> None:
         """Book the cycles up to ``until``, in which the channel is not taken anew."""
-        self._stall(self.shared.dram_channel, min(until, self.shared.channel_free), self.provenance)
+        self._stall(self.shared.causes.dram_channel, min(until, self.shared.channel_free), self.provenance)
         if until > self.time:
-            self._stall(self.shared.scratchpad_ports, until, self.provenance)
+            self._stall(self.shared.causes.scratchpad_ports, until, self.provenance)
 
     def _execute(self, instruction: Instruction, start: int) -> None:
         shared = self.shared
@@ -214,8 +212,8 @@ class WeightChain(_Chain):
 
     def _execute(self, instruction: Instruction, start: int) -> None:
         shared, work = self.shared, self._tile(READ, instruction["src"])
-        self._stall(shared.weight_chain, shared.weights.turn, work.provenance)
-        self._stall(shared.scratchpad_ports, start, work.provenance)
+        self._stall(shared.causes.weight_chain, shared.weights.turn, work.provenance)
+        self._stall(shared.causes.scratchpad_ports, start, work.provenance)
         shared.weights.put(self.time)
         self._occupy(work, shared.machine.cols - 1, "wload")
 
@@ -227,8 +225,8 @@ class GradientChain(_Chain):
 
     def _execute(self, instruction: Instruction, start: int) -> None:
         shared, work = self.shared, self._tile(WRITE, instruction["dst"])
-        self._stall(shared.gradient_chain, shared.gradients.turn, work.provenance)
-        self._stall(shared.scratchpad_ports, start, work.provenance)
+        self._stall(shared.causes.gradient_chain, shared.gradients.turn, work.provenance)
+        self._stall(shared.causes.scratchpad_ports, start, work.provenance)
         shared.gradients.get(self.time)
         self._occupy(work, shared.machine.cols - 1, "drain")
 
@@ -240,7 +238,7 @@ class Vector(Unit):
         work = self.works.get(key := self._key(passes))
         if work is None:
             work = self.works[key] = self._work(instruction, self.counters, passes)
-        self._stall(shared.scratchpad_ports, start, work.provenance)
+        self._stall(shared.causes.scratchpad_ports, start, work.provenance)
         self._occupy(work, 0, f"{instruction.op} {instruction['fn']}")
 
     def _work(self, instruction: Instruction, counters: Sequence[int], passes: int) -> Work:

@@ -11,7 +11,7 @@ strided NumPy view.
 All addresses and strides are in bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from operator import mul
@@ -39,6 +39,12 @@ class Operand(IntEnum):
     dX = 4
     dW = 5
     dY = 6
+
+
+def reach(dims: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """From the first word's address, that of the lowest and that of the highest word of (count, stride) dimensions; no count is 0."""
+    lasts = [(count - 1) * stride for count, stride in dims]
+    return sum(min(0, last) for last in lasts), sum(max(0, last) for last in lasts)
 
 
 @dataclass(frozen=True, slots=True)

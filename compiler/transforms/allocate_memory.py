@@ -57,22 +57,46 @@ class AllocateMemory(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for program in op.body.block.ops:
             if isinstance(program, tile.ProgramOp):
-                _dram(program)
-                _scratchpad(program)
+                uses = uses_of(program)
+                _dram(program, uses)
+                _scratchpad(program, uses)
 
 
-def _dram(program: tile.ProgramOp) -> None:
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """The operations of a program that do work, and for each buffer and tensor that any uses the indices of those that do."""
+
+    work: list[tile.TileOp]
+    buffers: dict[tile.BufferOp, list[int]]
+    tensors: dict[tile.TensorOp, list[int]]
+
+
+def uses_of(program: tile.ProgramOp) -> Uses:
+    """Who uses what."""
+    uses = Uses([op for op in program.body.block.ops if isinstance(op, tile.TileOp)], {}, {})
+    for index, op in enumerate(uses.work):
+        for memory in touched(op):
+            match memory.owner:
+                case tile.BufferOp() as buffer:
+                    uses.buffers.setdefault(buffer, []).append(index)
+                case tile.TensorOp() as tensor:
+                    uses.tensors.setdefault(tensor, []).append(index)
+    for buffer, own in uses.buffers.items():
+        # The rings of tiles serve all nests, and run ahead from one into the next.
+        if buffer.symbol.data.endswith(".tiles"):
+            own[:] = [0, *own, len(uses.work)]
+    return uses
+
+
+def _dram(program: tile.ProgramOp, uses: Uses) -> None:
     """What the user gives or gets has its own place; what the program keeps for itself shares the rest, each while it is needed."""
     block = program.body.block
     published = {storage(op.input) for op in block.ops if isinstance(op, tile.PublishOp)}
-    lifetimes: dict[tile.TensorOp, Lifetime] = {}
-    work = [op for op in block.ops if isinstance(op, tile.TileOp)]
-    for index, op in enumerate(work):
-        for memory in touched(op):
-            tensor = memory.owner
-            if isinstance(tensor, tile.TensorOp) and tensor.kind.data == "scratch" and memory not in published:
-                first = lifetimes[tensor].first if tensor in lifetimes else index
-                lifetimes[tensor] = Lifetime(nbytes(memory), first, index + DRAM_REST)
+    lifetimes = {
+        tensor: Lifetime(nbytes(tensor.result), own[0], own[-1] + DRAM_REST)
+        for tensor, own in uses.tensors.items()
+        if tensor.kind.data == "scratch" and tensor.result not in published
+    }
     address = 0
     for op in block.ops:
         if isinstance(op, tile.TensorOp) and op not in lifetimes:
@@ -82,44 +106,27 @@ def _dram(program: tile.ProgramOp) -> None:
         tensor.address = IntegerAttr(address + offset, i64)
 
 
-def uses_of(program: tile.ProgramOp) -> tuple[list[tile.TileOp], dict[tile.BufferOp, list[int]]]:
-    """The operations that do work, and for each buffer the indices of those that use it."""
-    uses: dict[tile.BufferOp, list[int]] = {}
-    work = [op for op in program.body.block.ops if isinstance(op, tile.TileOp)]
-    for index, op in enumerate(work):
-        for memory in touched(op):
-            if isinstance(memory.owner, tile.BufferOp):
-                uses.setdefault(memory.owner, []).append(index)
-    for buffer, own in uses.items():
-        # The rings of tiles serve all nests, and run ahead from one into the next.
-        if buffer.symbol.data.endswith(".tiles"):
-            own[:] = [0, *own, len(work)]
-    return work, uses
-
-
 def scratchpad_bytes(buffer: tile.BufferOp) -> int:
     """Bytes of a buffer, or of all buffers of a ring."""
     return align(nbytes(buffer.result)) * (buffer.ring.value.data if buffer.ring else 1)
 
 
-def _scratchpad(program: tile.ProgramOp) -> None:
+def _scratchpad(program: tile.ProgramOp, uses: Uses) -> None:
     machine = to_machine(program.machine)
-    work, uses = uses_of(program)
-    buffers = list(uses)
-    lifetimes = [Lifetime(scratchpad_bytes(buffer), own[0], own[-1]) for buffer, own in uses.items()]
+    lifetimes = [Lifetime(scratchpad_bytes(buffer), own[0], own[-1]) for buffer, own in uses.buffers.items()]
     capacity = machine.scratchpad.bytes
     found = allocate_roomy(lifetimes, capacity)
     if found is None:
         live = live_bytes(lifetimes)
-        worst = live.index(max(live[: len(work)]))
+        worst = live.index(max(live[: len(uses.work)]))
         total = max(max(live), capacity + 1)
         raise ScratchpadError(
             f"machine {machine.name}",
             f"its scratchpad of {capacity:,} bytes is too small for this network: {total:,} bytes are needed, most of them around layer "
-            f'"{work[worst].layer.data}"; give the machine a larger scratchpad or lower --batch',
+            f'"{uses.work[worst].layer.data}"; give the machine a larger scratchpad or lower --batch',
         )
-    for buffer, address in zip(buffers, found[0], strict=True):
+    for buffer, address in zip(uses.buffers, found[0], strict=True):
         buffer.address = IntegerAttr(address, i64)
     for op in list(program.body.block.ops):
-        if isinstance(op, tile.BufferOp) and op not in uses:
+        if isinstance(op, tile.BufferOp) and op not in uses.buffers:
             Rewriter.erase_op(op)

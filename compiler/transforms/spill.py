@@ -35,11 +35,11 @@ class Spill(ModulePass):
 
 
 def _spill(program: tile.ProgramOp) -> None:
-    work, uses = uses_of(program)
-    tenants = {buffer: Tenant(scratchpad_bytes(buffer), at, buffer.ring is None) for buffer, at in uses.items()}
+    uses = uses_of(program)
+    tenants = {buffer: Tenant(scratchpad_bytes(buffer), at, buffer.ring is None) for buffer, at in uses.buffers.items()}
     if spill(list(tenants.values()), to_machine(program.machine).scratchpad.bytes):
         gaps: dict[SSAValue, list[tuple[int, int]]] = {buffer.result: tenant.gaps for buffer, tenant in tenants.items() if tenant.gaps}
-        _Mover(program.body.block, gaps).walk(work)
+        _Mover(program.body.block, gaps).walk(uses.work)
 
 
 class _Mover:

@@ -36,14 +36,30 @@ def _array_order(nest: Nest, dims: list[Dim], axes: str) -> list[Dim]:
     return [dims[order.index(nest.rows)], dims[order.index(nest.cols)]]
 
 
+def _at_dram(nest: Nest, tensor: SSAValue, slot: SSAValue, axes: str, tag: str, stack: Stack) -> tuple[Stream, Stream]:
+    """A tile in its tensor and in its ring."""
+    memory = Memory.of(tensor)
+    dims = _tile_dims(nest, memory, axes, stack)
+    far = memory.stream(dims, nest.moved(memory, axes, stack), None, Operand[tag])
+    return far, _slot_stream(nest, slot, _slot_dims(Memory.of(slot), dims), tag, stack)
+
+
+def _at_array(nest: Nest, queue: Queue, op: tile.ResidentOp | tile.DrainOp, tensor: SSAValue, stack: Stack) -> Stream:
+    """A tile where the array's chain finds or leaves it: in its ring, or in the whole tensor if there is none."""
+    memory, axes, tag = Memory.of(tensor), op.axes.data, op.tag.data
+    dims = _tile_dims(nest, memory, axes, stack)
+    if op.slot:
+        packed = _slot_dims(Memory.of(op.slot[0]), dims)
+        return _slot_stream(nest, op.slot[0], _array_order(nest, packed, axes), tag, stack)
+    nest.touch(queue, memory, writes=queue is Queue.gchain)
+    return memory.stream(_array_order(nest, dims, axes), nest.moved(memory, axes, stack), None, Operand[tag])
+
+
 def load(nest: Nest, src: SSAValue, slot: SSAValue, axes: str, tag: str, ring: str, stack: Stack) -> list[Operation]:
     """A tile from DRAM into its ring."""
-    memory = Memory.of(src)
-    nest.touch(Queue.dma_in, memory, writes=False)
+    nest.touch(Queue.dma_in, Memory.of(src), writes=False)
     nest.context.reads(src)
-    dims = _tile_dims(nest, memory, axes, stack)
-    source = memory.stream(dims, nest.moved(memory, axes, stack), None, Operand[tag])
-    target = _slot_stream(nest, slot, _slot_dims(Memory.of(slot), dims), tag, stack)
+    source, target = _at_dram(nest, src, slot, axes, tag, stack)
     return [
         nest.wait(nest.context.semaphore(f"{ring}.empty", Memory.of(slot).slots)),
         nest.make("ld", dst=target, src=source),
@@ -53,40 +69,21 @@ def load(nest: Nest, src: SSAValue, slot: SSAValue, axes: str, tag: str, ring: s
 
 def wload(nest: Nest, op: tile.ResidentOp, stack: Stack) -> list[Operation]:
     """A tile from its ring, or from a whole tensor, into the array."""
-    memory, axes, tag = Memory.of(op.src), op.axes.data, op.tag.data
     before = [nest.wait(nest.context.semaphore("tile.free", 1))] if nest.single else []
-    dims = _tile_dims(nest, memory, axes, stack)
+    code = nest.make("wload", src=_at_array(nest, Queue.wchain, op, op.src, stack))
     if not op.slot:
-        nest.touch(Queue.wchain, memory, writes=False)
-        source = memory.stream(_array_order(nest, dims, axes), nest.moved(memory, axes, stack), None, Operand[tag])
-        return [*before, nest.make("wload", src=source)]
-    packed = _slot_dims(Memory.of(op.slot[0]), dims)
-    source = _slot_stream(nest, op.slot[0], _array_order(nest, packed, axes), tag, stack)
-    return [
-        *before,
-        nest.wait(nest.context.semaphore("w.full", 0)),
-        nest.make("wload", src=source),
-        nest.signal(nest.context.semaphore("w.empty")),
-    ]
+        return [*before, code]
+    return [*before, nest.wait(nest.context.semaphore("w.full", 0)), code, nest.signal(nest.context.semaphore("w.empty"))]
 
 
 def drained(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
     """Accumulators from the array into their ring, or into a whole tensor."""
-    memory, axes, tag = Memory.of(op.dst), op.axes.data, op.tag.data
     after = [nest.signal(nest.context.semaphore("g.free", 1))] if nest.single else []
-    dims = _tile_dims(nest, memory, axes, stack)
+    code = nest.make("drain", dst=_at_array(nest, Queue.gchain, op, op.dst, stack))
     if not op.slot:
-        nest.touch(Queue.gchain, memory, writes=True)
-        target = memory.stream(_array_order(nest, dims, axes), nest.moved(memory, axes, stack), None, Operand[tag])
-        return [nest.make("drain", dst=target), *after]
-    packed = _slot_dims(Memory.of(op.slot[0]), dims)
-    target = _slot_stream(nest, op.slot[0], _array_order(nest, packed, axes), tag, stack)
-    return [
-        nest.wait(nest.context.semaphore("g.empty", Memory.of(op.slot[0]).slots)),
-        nest.make("drain", dst=target),
-        nest.signal(nest.context.semaphore("g.partial" if len(op.slot) > 1 else "g.full")),
-        *after,
-    ]
+        return [code, *after]
+    empty = nest.wait(nest.context.semaphore("g.empty", Memory.of(op.slot[0]).slots))
+    return [empty, code, nest.signal(nest.context.semaphore("g.partial" if len(op.slot) > 1 else "g.full")), *after]
 
 
 def accumulate(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
@@ -105,12 +102,9 @@ def accumulate(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
 
 def store(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
     """A tile of accumulators from its ring to DRAM."""
-    memory, axes, tag = Memory.of(op.dst), op.axes.data, op.tag.data
-    nest.touch(Queue.dma_out, memory, writes=True)
+    nest.touch(Queue.dma_out, Memory.of(op.dst), writes=True)
     nest.context.writes(op.dst)
-    dims = _tile_dims(nest, memory, axes, stack)
-    source = _slot_stream(nest, op.slot[0], _slot_dims(Memory.of(op.slot[0]), dims), tag, stack)
-    target = memory.stream(dims, nest.moved(memory, axes, stack), None, Operand[tag])
+    target, source = _at_dram(nest, op.dst, op.slot[0], op.axes.data, op.tag.data, stack)
     return [
         nest.wait(nest.context.semaphore("g.summed" if len(op.slot) > 1 else "g.full")),
         nest.make("st", dst=target, src=source),

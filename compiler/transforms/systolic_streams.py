@@ -13,7 +13,7 @@ from compiler.schedule.access import row_major
 from compiler.schedule.allocate import align
 from compiler.transforms.allocate_memory import nbytes, storage
 from isa.dtypes import DType
-from isa.stream import Dim, Operand, Ring, Space, Stream
+from isa.stream import Dim, Operand, Ring, Space, Stream, reach
 
 
 def dtype_of(element: Attribute) -> DType:
@@ -109,8 +109,8 @@ class Memory:
             return self.base, self.base + self.slots * self.slot_bytes
         if 0 in self.shape:
             return self.base, self.base
-        far = [stride * (extent - 1) for stride, extent in zip((*self.strides, *self.outer), (*self.shape, *self.turns), strict=True)]
-        return self.base + sum(way for way in far if way < 0), self.base + self.dtype.size + sum(way for way in far if way > 0)
+        low, high = reach(zip((*self.shape, *self.turns), (*self.strides, *self.outer), strict=True))
+        return self.base + low, self.base + high + self.dtype.size
 
     def stream(
         self, dims: Sequence[Dim], strides: Sequence[int] = (), ring: Ring | None = None, operand: Operand = Operand.none
