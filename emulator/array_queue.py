@@ -133,8 +133,8 @@ class ArrayQueue(QueueMachine):
         """What goes through the lanes of a port, if anything does."""
         if stream is None:
             return None
-        (dim,) = stream.dims
-        return access(stream, stream.address(self.counters), dim.stride, dim.extent(self.counters), self.spad, lanes)
+        dims = tuple([(dim.extent(self.counters), dim.stride) for dim in stream.dims])
+        return access(stream, stream.address(self.counters), dims, self.spad, lanes)
 
     def _end(self) -> None:
         super()._end()

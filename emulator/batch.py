@@ -8,6 +8,7 @@ Products that only ever add to the same sums add up all turns at once.
 Arrays have the turns as their first dimension, of length 1 where all turns have the same words.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -80,12 +81,11 @@ class Batch:
         if isinstance(statement, Copy):
             words = self._read(statement, 0, first, last)
             if isinstance(statement.dst, Register):
-                words = words[:, None] if words.ndim == 2 else words
+                words = words.reshape(len(words), -1, words.shape[-1])
                 return convert(words, self.array.accumulator)
             shape = statement.dst.shape
             if isinstance(statement.reads[0], Register):
-                rows, cols = shape if len(shape) == 2 else (1, *shape)
-                words = fitted(words, rows, cols).reshape(len(words), *shape)
+                words = fitted(words, math.prod(shape[:-1]), shape[-1]).reshape(len(words), *shape)
             return convert(words, statement.dst.dtype)
         early, late = self._all_values(statement)
         if first < len(early):
@@ -131,10 +131,10 @@ class Batch:
         assert isinstance(statement, Product)
         array = self.array
         a, b = (self._read(statement, number, first, last) for number in range(2))
-        a = array.as_operand(convert(as_rows(a, 1), array.accumulator))
+        a = array.as_operand(convert(as_rows(a, statement.lanes, 1), array.accumulator))
         lanes = statement.dst.shape[-1] if isinstance(statement.dst, Access) else 0
         if statement.op == "dw":
-            return a.transpose(0, 2, 1), array.as_operand(convert(as_rows(b, 1), array.accumulator))
+            return a.transpose(0, 2, 1), array.as_operand(convert(as_rows(b, 1, 1), array.accumulator))
         if statement.op == "fwd":
             return a, array.as_operand(fitted(b, a.shape[-1], lanes))
         return a, array.as_operand(fitted(b, lanes, a.shape[-1])).transpose(0, 2, 1)

@@ -1,5 +1,6 @@
 """The array as the fast engine sees it: its registers as whole matrices, a nest of beats as matrix products."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,16 +42,18 @@ class ArrayValues:
 
     def load(self, src: Stream, counters: Sequence[int]) -> None:
         """The tile of a `wload` into w_next."""
-        tile = np.atleast_2d(self.spad.view(src, counters))
+        words = self.spad.view(src, counters)
+        tile = words.reshape(-1, words.shape[-1])
         if tile.shape == self.w.shape:
-            self.w_next = convert(tile, self.accumulator).copy()
+            self.w_next = np.array(convert(tile, self.accumulator))
         else:
             self.put("w_next", convert(tile, self.accumulator))
 
     def drain(self, dst: Stream, counters: Sequence[int]) -> None:
         """g_out to where a `drain` puts it."""
-        tile = np.atleast_2d(self.spad.view(dst, counters))
-        tile[...] = convert(self.g_out[: tile.shape[0], : tile.shape[1]], dst.dtype)
+        words = self.spad.view(dst, counters)
+        *rows, cols = words.shape
+        words[...] = convert(self.g_out[: math.prod(rows), :cols], dst.dtype).reshape(words.shape)
 
     def run(self, nest: Nest, counters: Sequence[int], turns: Sequence[int], swap: bool, zeros: Sequence[bool]) -> None:
         """All beats of a nest, the exchange of the gradient at its end left out."""
@@ -83,7 +86,7 @@ class ArrayValues:
         if source.stream is None:
             return self.port[port] if source.beat is None else on_port[source.beat][port]
         words = self.spad.view(source.stream, counters, nest.levels, turns)
-        rows = convert(as_rows(words), self.accumulator)
+        rows = convert(as_rows(words, len(source.stream.dims)), self.accumulator)
         if self.holds:
             self.port[port] = rows[-1:].copy()
         return rows

@@ -10,6 +10,7 @@ way will take, and rows that a drain has emptied may be refilled by a take.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
@@ -36,13 +37,13 @@ class _Chain:
             UserError: the tile leaves the scratchpad.
         """
         address = stream.address(counters)
-        dims = [(dim.extent(counters), dim.stride) for dim in stream.dims]
-        (rows, row_stride), (words, stride) = dims if len(dims) == 2 else [(1, 0), *dims]
+        *rows, columns = ((dim.extent(counters), dim.stride) for dim in stream.dims)
+        offsets = [sum(row) for row in product(*([stride * i for i in range(count)] for count, stride in rows))]
         moved = 0
         for step in range(self.rows):
             row = self.rows - 1 - step
-            count = words if row < rows else 0
-            entering = access(stream, address + row * row_stride, stride, count, self.timetable.memory, self.side.lanes)
+            here, words = (address + offsets[row], columns) if row < len(offsets) else (address, (0, 0))
+            entering = access(stream, here, (words,), self.timetable.memory, self.side.lanes)
             self.timetable.enter(self.side, entering, delay=step)
             moved += entering.touching
         self.started = now

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy.typing as npt
 
 from emulator.memory import Array, Memory, convert, outside
 from isa.dtypes import DType
-from isa.stream import Stream
+from isa.stream import Stream, reach
 
 Ints = npt.NDArray[np.int64]
+Dims = tuple[tuple[int, int], ...]
 
 # As arrays, since NumPy is faster with those than with numbers.
 _ZERO = np.array(0)
@@ -42,13 +44,13 @@ class Access(NamedTuple):
     """One after the last."""
 
 
-def access(stream: Stream, address: int, stride: int, count: int, memory: Memory, lanes: int) -> Access:
-    """Access of so many words of a stream, ``stride`` bytes apart, through so many lanes.
+def access(stream: Stream, address: int, dims: Dims, memory: Memory, lanes: int) -> Access:
+    """Access of the words of a stream from an address on, ``dims`` as (count, stride), through so many lanes.
 
     Raises:
         UserError: it leaves the memory.
     """
-    words = _words(stream.dtype, address, stride, count, lanes)
+    words = _words(stream.dtype, address, dims, lanes)
     if words.low < 0 or words.high > memory.bytes.size:
         raise outside(stream, address, memory)
     return words
@@ -56,7 +58,7 @@ def access(stream: Stream, address: int, stride: int, count: int, memory: Memory
 
 def nothing(dtype: DType, lanes: int) -> Access:
     """Access that touches no word."""
-    return _words(dtype, 0, 0, 0, lanes)
+    return _words(dtype, 0, ((0, 0),), lanes)
 
 
 @dataclass(slots=True)
@@ -123,16 +125,20 @@ class Timetable:
 
 
 @lru_cache(1 << 12)
-def _words(dtype: DType, address: int, stride: int, count: int, lanes: int) -> Access:
-    if count <= 0:
-        return Access(dtype, 0, _offsets(0, 0, lanes), 0, 0)
-    low, high = sorted((address, address + (count - 1) * stride))
-    touching = min(count, lanes)
-    return Access(dtype, touching, _offsets(stride, touching, lanes) + address, low, high + dtype.size)
+def _words(dtype: DType, address: int, dims: Dims, lanes: int) -> Access:
+    offsets = _offsets(dims, lanes)
+    if any(count <= 0 for count, _ in dims):
+        return Access(dtype, 0, offsets, 0, 0)
+    low, high = reach(dims)
+    touching = min(prod(count for count, _ in dims), lanes)
+    return Access(dtype, touching, offsets + address, address + low, address + high + dtype.size)
 
 
 @lru_cache(1 << 10)
-def _offsets(stride: int, touching: int, lanes: int) -> Ints:
+def _offsets(dims: Dims, lanes: int) -> Ints:
     """Of each lane's word from the first one's."""
-    lane = np.arange(lanes)
-    return np.where(lane < touching, stride * lane, _BEYOND)
+    offsets = np.zeros(1, np.int64)
+    for count, stride in dims:
+        offsets = (offsets[:, None] + stride * np.arange(max(0, count))).reshape(-1)
+    touching = offsets[:lanes]
+    return np.concatenate([touching, np.full(lanes - len(touching), _BEYOND)])

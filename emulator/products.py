@@ -3,6 +3,7 @@
 Operands are ``a`` [turns, rows, inner] and ``b`` [turns, inner, columns], with one turn where all have the same.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -16,17 +17,21 @@ _LARGE = 1 << 12
 """Words of a tile that are not moved to other tiles without need."""
 
 
-def as_rows(words: Array, lead: int = 0) -> Array:
-    """Words [lead…, turns of loops…, lanes] as [lead…, rows, lanes], each row's lanes or each lane's rows staying together as they were."""
-    lanes, kept = words.shape[-1], words.shape[:lead]
-    if lanes_apart(words):
-        return words.transpose(*range(lead), -1, *range(lead, words.ndim - 1)).reshape(*kept, lanes, -1).swapaxes(-1, -2)
+def as_rows(words: Array, dims: int, lead: int = 0) -> Array:
+    """Words [lead…, turns of loops…, lanes…] as [lead…, rows, lanes], each row's lanes or each lane's rows staying together as they were.
+
+    ``dims``: the dimensions of the lanes.
+    """
+    loops, kept = words.ndim - dims, words.shape[:lead]
+    lanes = math.prod(words.shape[loops:])
+    if lanes_apart(words, dims):
+        return words.transpose(*range(lead), *range(loops, words.ndim), *range(lead, loops)).reshape(*kept, lanes, -1).swapaxes(-1, -2)
     return words.reshape(*kept, -1, lanes)
 
 
-def lanes_apart(words: Array) -> bool:
+def lanes_apart(words: Array, dims: int = 1) -> bool:
     """Whether lanes lie further apart than rows, as where channels are a tensor's outer dimension."""
-    return words.ndim > 1 and abs(words.strides[-1]) > abs(words.strides[-2])
+    return words.ndim > dims and abs(words.strides[-1]) > abs(words.strides[-dims - 1])
 
 
 def fitted(tiles: Array, rows: int, cols: int) -> Array:

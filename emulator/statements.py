@@ -37,9 +37,13 @@ class Zero(Statement):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Product(Statement):
-    """dst ← [dst +] a product of the first two reads; the third, if there is one, is dst.  ``op`` is that of the beat."""
+    """dst ← [dst +] a product of the first two reads; the third, if there is one, is dst.
+
+    ``op`` is that of the beat, ``lanes`` the dimensions of the lanes of its first operand.
+    """
 
     op: str
+    lanes: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,14 +100,15 @@ def _nest(nest: Nest, step: Step, advance: Advance | None) -> list[Statement]:
     loops = list(zip(nest.levels, plan.turns, strict=True))
     found: list[Statement] = [Copy(W, (W_NEXT,))] if plan.swap else []
     for beat, zero in zip(nest.beats, plan.zeros, strict=True):
-        ports = {port: _operand(nest.beats, beat, port, step, advance, loops) for port in _PORTS.get(beat.op, ())}
-        if not ports:
+        operands = [_operand(nest.beats, beat, port, step, advance, loops) for port in _PORTS.get(beat.op, ())]
+        if not operands:
             raise Unclear
+        lanes = len(operands[0].dims) - len(loops)
         if beat.acc is None:
-            found.append(Product(G, (ports["h"], ports["v"], G), "dw"))
+            found.append(Product(G, (*operands, G), "dw", lanes))
         else:
             acc = access(beat.acc, step, advance, loops)
-            found.append(Product(acc, (*ports.values(), W, *(() if zero else (acc,))), beat.op))
+            found.append(Product(acc, (*operands, W, *(() if zero else (acc,))), beat.op, lanes))
     return found + take if plan.take and plan.tail is None else found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from isa.stream import MAX_LOOPS, Space
+from isa.stream import MAX_DIMS, MAX_LOOPS, Space
 
 
 class Queue(IntEnum):
@@ -92,7 +92,7 @@ ALWAYS = When("first")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field; ``spaces`` says which memory a stream may lie in, ``dims`` how many dimensions it has at most."""
+    """One field; ``space`` says which memory a stream lies in, ``dims`` the fewest and the most dimensions that it has."""
 
     name: str
     kind: FieldKind
@@ -100,9 +100,16 @@ class Field:
     default: Any = None
     """Value when the assembly leaves the field out; None: it may not be left out."""
     space: Space | None = None
-    dims: int = 4
+    dims: tuple[int, int] = (0, MAX_DIMS)
     writes: bool = False
     reads: bool = True
+
+    @property
+    def dims_text(self) -> str:
+        """How many dimensions a stream has, in words."""
+        fewest, most = self.dims
+        number = f"{most}" if fewest == most else f"≤ {most}" if fewest == 0 else f"{fewest} or {most}"
+        return f"{number} dim{'s' if most > 1 else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +127,17 @@ class Spec:
         object.__setattr__(self, "by_name", {f.name: f for f in self.fields})
 
 
-def _stream(name: str, doc: str, space: Space = Space.spad, dims: int = 4, *, reads: bool = True, writes: bool = False) -> Field:
+_ANY = (0, MAX_DIMS)
+_SUMS, _LANES, _TILE = (1, 1), (1, 2), (2, 3)
+
+
+def _stream(
+    name: str, doc: str, space: Space = Space.spad, dims: tuple[int, int] = _ANY, *, reads: bool = True, writes: bool = False
+) -> Field:
     return Field(name, FieldKind.STREAM, doc, space=space, dims=dims, reads=reads, writes=writes)
 
 
-def _operand(name: str, doc: str, default: Any = None, dims: int = 4) -> Field:
+def _operand(name: str, doc: str, default: Any = None, dims: tuple[int, int] = _ANY) -> Field:
     return Field(name, FieldKind.OPERAND, doc, default=default, space=Space.spad, dims=dims)
 
 
@@ -161,23 +174,23 @@ _ROWS = [
         _stream("src", "where from"),
     ), "Copy a block from the scratchpad to DRAM; as `ld`."),
     Spec("wload", 0x20, (Queue.wchain,), (
-        _stream("src", "at most R rows × C columns of weights; what it leaves out becomes 0", dims=2),
+        _stream("src", "at most R rows × C columns of weights, the rows in one dimension or two; what it leaves out becomes 0", dims=_TILE),
     ), "Shift a tile into w_next, R steps, column c delayed by c. Starts at the earliest one cycle after the issue of the swap "
        "that took the tile before; a swap may issue R cycles after the start. Finishes R+C−1 cycles after its start."),
     Spec("fwd", 0x30, (Queue.array,), (
-        _stream("h", "operand entering row r from the west (X in Y = X·W): at most R lanes", dims=1),
-        _stream("acc", "partial sums entering and leaving column c at one address (Y): at most C lanes", dims=1, writes=True),
+        _stream("h", "operand entering row r from the west (X in Y = X·W): at most R lanes, in one dimension or two", dims=_LANES),
+        _stream("acc", "partial sums entering and leaving column c at one address (Y): at most C lanes", dims=_SUMS, writes=True),
         _ZERO, _SWAP,
     ), "One beat: v_out = v_in + h_in·w. The sums leave at the south; a beat reads its sums R cycles or more after the `fwd`, and C "
        "cycles or more after the `dx`, that last wrote the same row (same base address) was issued, and is held up until then."),
     Spec("dx", 0x31, (Queue.array,), (
-        _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=1),
-        _stream("acc", "partial sums entering and leaving row r at one address (dX): at most R lanes", dims=1, writes=True),
+        _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=_SUMS),
+        _stream("acc", "partial sums entering and leaving row r at one address (dX): at most R lanes", dims=_SUMS, writes=True),
         _ZERO, _SWAP,
     ), "One beat: h_out = h_in + v_in·w. The sums leave at the east; held up as `fwd`."),
     Spec("dw", 0x32, (Queue.array,), (
-        _operand("h", "operand entering row r from the west (X), or `held`: at most R lanes", dims=1),
-        _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=1),
+        _operand("h", "operand entering row r from the west (X), or `held`: at most R lanes, in one dimension or two", dims=_LANES),
+        _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=_SUMS),
         _SWAP,
         _when("take", "after the beat: g_out ← g, g ← 0; waits until the drain before has started"),
     ), "One beat: g = g + h_in·v_in."),
@@ -187,7 +200,7 @@ _ROWS = [
         _SWAP,
     ), "One beat: w = w − η·(g + λ·w), then g_out ← w and g ← 0: the chain takes the new weight. Waits as `take`."),
     Spec("drain", 0x40, (Queue.gchain,), (
-        _stream("dst", "at most R rows × C columns", dims=2, reads=False, writes=True),
+        _stream("dst", "at most R rows × C columns, the rows in one dimension or two", dims=_TILE, reads=False, writes=True),
     ), "Shift g_out out at the south, R steps, column c delayed by c. Starts at the earliest R cycles after the issue of the take; "
        "the next take may issue one cycle after the start. Finishes R+C−1 cycles after its start."),
     Spec("vec", 0x50, (Queue.vector,), (

@@ -103,8 +103,7 @@ def _instruction(spec: Spec) -> list[str]:
         where = ""
         if field.space is not None:
             access = " and ".join([word for word, does in (("read", field.reads), ("written", field.writes)) if does])
-            exact = "≤ " if field.dims == MAX_DIMS else ""
-            where = f"{field.space.name}, {exact}{field.dims} dim{'s' if field.dims > 1 else ''}, {access}"
+            where = f"{field.space.name}, {field.dims_text}, {access}"
         rows.append([f"`{field.name}`", field.kind.value, f"{bit}-{bit + width - 1}", default, where, field.doc])
         bit += width
     return lines + (_table(["field", "kind", "bits", "default", "memory", "meaning"], rows) if rows else [])

@@ -87,7 +87,8 @@ class Stream:
     """One access pattern (see the module's docstring).
 
     ``strides`` has one entry for each enclosing loop from the outermost; missing ones are 0.
-    ``dims`` run from the outermost to the innermost; an array port has exactly one (its lanes).
+    ``dims`` run from the outermost to the innermost. An array port's are its lanes, numbered through in that order; those of a tile of
+    the chains are its rows, likewise, and last its columns.
     ``symbol`` names the symbol that ``base`` lies in, for people; it changes nothing.
     """
 

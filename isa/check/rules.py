@@ -1,6 +1,7 @@
 """Rules that need no execution: one function a rule, each looking at single instructions or at one queue."""
 
 import math
+from math import prod
 
 from isa.check.findings import Findings, Site, most_turns
 from isa.instructions import HELD, IMM, FieldKind, Queue, When
@@ -71,9 +72,9 @@ def _check_fields(findings: Findings, site: Site) -> None:
     for field, stream in site.streams():
         if stream.space is not field.space and field.space is not None:
             findings.add(site, f"{field.name} lies in {stream.space.name}, it has to be in {field.space.name}")
-        exact = field.dims < 4
-        if len(stream.dims) > field.dims or (exact and len(stream.dims) != field.dims):
-            findings.add(site, f"{field.name} has {len(stream.dims)} dimensions, {'exactly' if exact else 'at most'} {field.dims} can be")
+        fewest, most = field.dims
+        if not fewest <= len(stream.dims) <= most:
+            findings.add(site, f"{field.name} has {len(stream.dims)} dimensions, it takes {field.dims_text}")
         if stream.ring and stream.ring.slots < 1:
             findings.add(site, f"{field.name} has a ring without slots")
     for field in spec.fields:
@@ -90,13 +91,14 @@ def _check_lanes(findings: Findings, site: Site) -> None:
     op, args = site.instruction.op, site.instruction.args
     if op in _LANES:
         for name, most, what in zip(_LANES[op], (machine.rows, machine.cols), ("rows", "columns"), strict=True):
-            dims = getattr(args[name], "dims", ())
-            if dims and dims[0].count > most:
-                findings.add(site, f"{name} has {dims[0].count} lanes, the array has {most} {what}")
+            lanes = prod(dim.count for dim in getattr(args[name], "dims", ()))
+            if lanes > most:
+                findings.add(site, f"{name} has {lanes} lanes, the array has {most} {what}")
     if op in ("wload", "drain"):
-        dims = args["src" if op == "wload" else "dst"].dims
-        if len(dims) == 2 and (dims[0].count > machine.rows or dims[1].count > machine.cols):
-            findings.add(site, f"a tile of {dims[0].count}×{dims[1].count}, the array has {machine.rows}×{machine.cols}")
+        dims = [dim.count for dim in args["src" if op == "wload" else "dst"].dims]
+        rows, cols = prod(dims[:-1]), prod(dims[-1:])
+        if rows > machine.rows or cols > machine.cols:
+            findings.add(site, f"a tile of {rows}×{cols}, the array has {machine.rows}×{machine.cols}")
 
 
 def _check_shapes(findings: Findings, site: Site) -> None:

@@ -6,6 +6,7 @@ order of sums.  Rows of partial sums either coincide or lie apart, since only th
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from hypothesis import assume
@@ -53,11 +54,21 @@ def _lanes(draw: st.DrawFn, most: int, stride: int, loops: Sequence[int]) -> Dim
     return Dim(count, stride)
 
 
-def _operand(draw: st.DrawFn, most: int, loops: Sequence[int], operand: Operand) -> Stream:
+def _operand(draw: st.DrawFn, most: int, loops: Sequence[int], operand: Operand, dims: int = 1) -> Stream:
     dtype = draw(st.sampled_from([DType.i8, DType.i32]))
-    lanes = _lanes(draw, most, dtype.size * draw(st.sampled_from([1, 7, -3])), loops)
+    outer = [_lanes(draw, most, dtype.size * draw(st.sampled_from([1, 5, -8])), loops)] * (dims > 1 and draw(st.booleans()))
+    lanes = [*outer, _lanes(draw, most // prod(dim.count for dim in outer), dtype.size * draw(st.sampled_from([1, 7, -3])), loops)]
     strides = _strides(draw, len(loops), 8 * dtype.size)
-    return Stream(Space.spad, dtype, DATA + REGION // 2, (lanes,), strides, _ring(draw, len(loops), 64), operand)
+    return Stream(Space.spad, dtype, DATA + REGION // 2, tuple(lanes), strides, _ring(draw, len(loops), 64), operand)
+
+
+def _tile_rows(draw: st.DrawFn, rows: int, stride: int) -> list[Dim]:
+    """Rows of a tile in one dimension or two, in either order of memory."""
+    count = draw(st.integers(1, rows))
+    inner = draw(st.sampled_from([n for n in range(1, count + 1) if count % n == 0]))
+    order = draw(st.sampled_from([(inner * stride, stride), (stride, stride * count // inner)]))
+    dims = [Dim(count // inner, order[0]), Dim(inner, order[1])]
+    return dims if draw(st.booleans()) else [Dim(count, stride)]
 
 
 def _sums(draw: st.DrawFn, region: int, most: int, loops: Sequence[int], operand: Operand) -> Stream:
@@ -78,17 +89,17 @@ def _beat(draw: st.DrawFn, rows: int, cols: int, loops: Sequence[int]) -> Instru
     depth, owner = len(loops), provenances(draw)
     swap = _when(draw, depth)
 
-    def port(most: int, operand: Operand) -> Any:
-        return HELD if draw(st.integers(0, 2)) == 0 else _operand(draw, most, loops, operand)
+    def port(most: int, operand: Operand, dims: int = 1) -> Any:
+        return HELD if draw(st.integers(0, 2)) == 0 else _operand(draw, most, loops, operand, dims)
 
     if op == "fwd":
         sums = _sums(draw, FWD_SUMS, cols, loops, Operand.Y)
-        return make(op, h=_operand(draw, rows, loops, Operand.X), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
+        return make(op, h=_operand(draw, rows, loops, Operand.X, 2), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
     if op == "dx":
         sums = _sums(draw, DX_SUMS, rows, loops, Operand.dX)
         return make(op, v=port(cols, Operand.dY), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
     if op == "dw":
-        return make(op, h=port(rows, Operand.X), v=port(cols, Operand.dY), swap=swap, take=_when(draw, depth), provenance=owner)
+        return make(op, h=port(rows, Operand.X, 2), v=port(cols, Operand.dY), swap=swap, take=_when(draw, depth), provenance=owner)
     return make(op, lr=draw(st.sampled_from([1.0, 0.25])), decay=draw(st.sampled_from([0.0, 0.5])), swap=swap, provenance=owner)
 
 
@@ -144,10 +155,10 @@ def beat_programs(draw: st.DrawFn) -> Program:
     swaps, takes = raised("swap"), raised("take") + number("upd")
     tile = Stream(
         Space.spad, DType.i8, DATA + REGION // 2,
-        (Dim(draw(st.integers(1, rows)), draw(st.sampled_from([9, -5]))), Dim(draw(st.integers(1, cols)), 1)), (6,), operand=Operand.W,
+        (*_tile_rows(draw, rows, draw(st.sampled_from([9, -5]))), Dim(draw(st.integers(1, cols)), 1)), (6,), operand=Operand.W,
     )  # fmt: skip
     drained = Stream(
-        Space.spad, DType.i32, GRADIENTS, (Dim(draw(st.integers(1, rows)), 24), Dim(draw(st.integers(1, cols)), 4)), (),
+        Space.spad, DType.i32, GRADIENTS, (*_tile_rows(draw, rows, 24), Dim(draw(st.integers(1, cols)), 4)), (),
         Ring(3, 160, 0, (1,)), Operand.dW,
     )  # fmt: skip
     leaving = Stream(Space.spad, DType.i32, GRADIENTS, (Dim(40, 4),), (), drained.ring)
