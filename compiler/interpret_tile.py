@@ -147,7 +147,8 @@ class _Nest:
     def execute(self, op: Operation, at: Position) -> None:
         match op:
             case tile.ResidentOp():
-                self.w = self.part(op.src, op.axes.data, at, self.rows + self.cols).copy()
+                resident = self.part(op.src, op.axes.data, at, self.rows + self.cols)
+                self.w = resident.reshape(-1, resident.shape[-1]).copy()
             case tile.BeatOp():
                 self.beat(op, at)
             case tile.UpdateOp():
@@ -155,7 +156,8 @@ class _Nest:
                 self.updated = True
             case tile.DrainOp():
                 part = self.part(op.dst, op.axes.data, at, self.rows + self.cols)
-                part[...] = (self.w if self.updated else self.g) + (part if len(op.slot) > 1 else 0.0)
+                drained = np.asarray(self.w if self.updated else self.g).reshape(part.shape)
+                part[...] = drained + (part if len(op.slot) > 1 else 0.0)
                 self.g, self.updated = 0.0, False
             case _:
                 raise AssertionError(f"{op.name} is no operation of a nest")
@@ -166,7 +168,7 @@ class _Nest:
         source, target = [], []
         for terms, size in zip(parse_axes(op.axes.data), panel.shape, strict=True):
             start = sum(factor * at[axis].start for axis, factor in terms if axis in op.outside.data)
-            tiles = [at[axis].stop - at[axis].start for axis, _ in terms if axis in (self.rows, self.cols) and axis in op.outside.data]
+            tiles = [at[axis].stop - at[axis].start for axis, _ in terms if axis in self.rows + self.cols and axis in op.outside.data]
             extent = tiles[0] if tiles else size
             source.append(slice(start, start + extent))
             target.append(slice(0, extent))
@@ -178,7 +180,7 @@ class _Nest:
     def beat(self, op: tile.BeatOp, at: Position) -> None:
         kind = op.kind.data
         lanes = (self.cols, self.rows) if kind == "dx" else (self.rows, self.cols)
-        first = self.part(op.first, op.first_axes.data, at, lanes[0])
+        first = self.part(op.first, op.first_axes.data, at, lanes[0]).reshape(-1)
         second = self.part(op.second, op.second_axes.data, at, lanes[1])
         if kind == "dw":
             self.g = self.g + first[:, None] * second[None, :]

@@ -22,7 +22,6 @@ _PASSES = {
     "convert-onnx-to-train": "compiler.transforms.convert_onnx_to_train:ConvertOnnxToTrain",
     "simplify": "compiler.transforms.simplify:Simplify",
     "add-loss": "compiler.transforms.add_loss:AddLoss",
-    "pack-taps": "compiler.transforms.pack_taps:PackTaps",
     "differentiate": "compiler.transforms.differentiate:Differentiate",
     "add-optimizer": "compiler.transforms.add_optimizer:AddOptimizer",
     "widen-groups": "compiler.transforms.widen_groups:WidenGroups",
@@ -64,13 +63,12 @@ def training_passes(
     from compiler.transforms.add_optimizer import AddOptimizer
     from compiler.transforms.convert_onnx_to_train import ConvertOnnxToTrain
     from compiler.transforms.differentiate import Differentiate
-    from compiler.transforms.pack_taps import PackTaps
     from compiler.transforms.simplify import Simplify
 
     passes: list[ModulePass] = [ConvertOnnxToTrain()]
     if loss is not None:
         passes.append(AddLoss(loss))
-    passes += [Simplify(), PackTaps(tuple(input_grads))]
+    passes.append(Simplify())
     if backward:
         passes += [Differentiate(tuple(input_grads)), Simplify()]
     if optimizer is not None:

@@ -108,7 +108,7 @@ class Field:
     def dims_text(self) -> str:
         """How many dimensions a stream has, in words."""
         fewest, most = self.dims
-        number = f"{most}" if fewest == most else f"≤ {most}" if fewest == 0 else f"{fewest} or {most}"
+        number = f"{most}" if fewest == most else f"≤ {most}" if fewest == 0 else f"{fewest} to {most}"
         return f"{number} dim{'s' if most > 1 else ''}"
 
 
@@ -128,7 +128,7 @@ class Spec:
 
 
 _ANY = (0, MAX_DIMS)
-_SUMS, _LANES, _TILE = (1, 1), (1, 2), (2, 3)
+_SUMS, _LANES, _TILE = (1, 1), (1, MAX_DIMS - 1), (2, MAX_DIMS)
 
 
 def _stream(
@@ -174,11 +174,11 @@ _ROWS = [
         _stream("src", "where from"),
     ), "Copy a block from the scratchpad to DRAM; as `ld`."),
     Spec("wload", 0x20, (Queue.wchain,), (
-        _stream("src", "at most R rows × C columns of weights, the rows in one dimension or two; what it leaves out becomes 0", dims=_TILE),
+        _stream("src", "at most R × C weights, the rows in up to three dimensions; what it leaves out becomes 0", dims=_TILE),
     ), "Shift a tile into w_next, R steps, column c delayed by c. Starts at the earliest one cycle after the issue of the swap "
        "that took the tile before; a swap may issue R cycles after the start. Finishes R+C−1 cycles after its start."),
     Spec("fwd", 0x30, (Queue.array,), (
-        _stream("h", "operand entering row r from the west (X in Y = X·W): at most R lanes, in one dimension or two", dims=_LANES),
+        _stream("h", "operand entering row r from the west (X in Y = X·W): at most R lanes, in up to three dimensions", dims=_LANES),
         _stream("acc", "partial sums entering and leaving column c at one address (Y): at most C lanes", dims=_SUMS, writes=True),
         _ZERO, _SWAP,
     ), "One beat: v_out = v_in + h_in·w. The sums leave at the south; a beat reads its sums R cycles or more after the `fwd`, and C "
@@ -189,7 +189,7 @@ _ROWS = [
         _ZERO, _SWAP,
     ), "One beat: h_out = h_in + v_in·w. The sums leave at the east; held up as `fwd`."),
     Spec("dw", 0x32, (Queue.array,), (
-        _operand("h", "operand entering row r from the west (X), or `held`: at most R lanes, in one dimension or two", dims=_LANES),
+        _operand("h", "operand entering row r from the west (X), or `held`: at most R lanes, in up to three dimensions", dims=_LANES),
         _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=_SUMS),
         _SWAP,
         _when("take", "after the beat: g_out ← g, g ← 0; waits until the drain before has started"),
@@ -200,7 +200,7 @@ _ROWS = [
         _SWAP,
     ), "One beat: w = w − η·(g + λ·w), then g_out ← w and g ← 0: the chain takes the new weight. Waits as `take`."),
     Spec("drain", 0x40, (Queue.gchain,), (
-        _stream("dst", "at most R rows × C columns, the rows in one dimension or two", dims=_TILE, reads=False, writes=True),
+        _stream("dst", "at most R rows × C columns, the rows in up to three dimensions", dims=_TILE, reads=False, writes=True),
     ), "Shift g_out out at the south, R steps, column c delayed by c. Starts at the earliest R cycles after the issue of the take; "
        "the next take may issue one cycle after the start. Finishes R+C−1 cycles after its start."),
     Spec("vec", 0x50, (Queue.vector,), (

@@ -34,7 +34,10 @@ BEATS = ("fwd", "dx", "dw")
 
 @irdl_op_definition
 class NestOp(TileOp):
-    """A loop nest around beats. ``rows``, ``cols``: the axes whose tiles lie on the array's rows and columns; ``stream``: those of time."""
+    """A loop nest around beats. ``rows``, ``cols``: the axes whose tiles lie on the array's rows and columns; ``stream``: those of time.
+
+    The rows may have several axes: all of the inner ones for each entry of a tile of the first.
+    """
 
     name = "tile.nest"
     rows = prop_def(StringAttr)

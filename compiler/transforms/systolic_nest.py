@@ -18,11 +18,10 @@ class Nest:
 
     def __init__(self, context: Context, op: tile.NestOp) -> None:
         self.context, self.op = context, op
-        machine = context.machine
         self.rows, self.cols, self.time = op.rows.data, op.cols.data, op.stream.data
         loops = [inner for inner in op.walk() if isinstance(inner, tile.ForOp)]
         self.sizes = {f.axis.data: f.extent.value.data for f in loops}
-        self.tile = {self.rows: machine.rows, self.cols: machine.cols}
+        self.tile = {f.axis.data: f.step.value.data for f in loops if f.axis.data in self.rows + self.cols}
         self.single = context.slots == 1
         self.stages = [inner for inner in op.walk() if isinstance(inner, tile.StageOp)]
         self.panels: dict[SSAValue, tuple[tile.StageOp, Stack]] = {}

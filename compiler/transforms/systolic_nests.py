@@ -126,7 +126,7 @@ class _Lowering(Nest):
         product, kind = op.product.data, op.kind.data
         lanes = {"fwd": (self.rows, self.cols), "dx": (self.cols, self.rows), "dw": (self.rows, self.cols)}[kind]
         operands = ((op.first, op.first_axes.data, op.first_tag.data), (op.second, op.second_axes.data, op.second_tag.data))
-        streams = [self.port(operand, lane, stack) for operand, lane in zip(operands, lanes, strict=True)]
+        streams = [self.port(operand, axes, stack) for operand, axes in zip(operands, lanes, strict=True)]
         for position, (value, _, _) in enumerate(operands):
             sums = position == 1 and kind != "dw"
             self.touch(Queue.array, Memory.of(value), writes=sums, sums=sums)
@@ -152,16 +152,16 @@ class _Lowering(Nest):
             return {"h": HELD}
         return {}
 
-    def port(self, operand: tuple[SSAValue, str, str], lane: str, stack: Stack) -> Stream:
+    def port(self, operand: tuple[SSAValue, str, str], lanes: str, stack: Stack) -> Stream:
         """The stream of one port: a lane for each row or column, one row of words a beat."""
         value, axes, tag = operand
         memory = Memory.of(value)
         strides = strides_of(axes, memory.strides)
-        dim = dim_of(lane, self.sizes[lane], self.tile[lane], strides[lane], stack)
+        dims = [dim_of(axis, self.sizes[axis], self.tile[axis], strides[axis], stack) for axis in lanes]
         staged = self.panels.get(storage(value))
         if staged is None:
-            return memory.stream([dim], self.moved(memory, axes, stack), None, Operand[tag])
+            return memory.stream(dims, self.moved(memory, axes, stack), None, Operand[tag])
         # A panel is addressed from its own start: the loops that choose it do not move within it.
         stage, around = staged
         within = {axis: stride for axis, stride in strides.items() if axis not in stage.outside.data}
-        return memory.stream([dim], steps(within, stack), ring_of(memory, 0, around), Operand[tag])
+        return memory.stream(dims, steps(within, stack), ring_of(memory, 0, around), Operand[tag])

@@ -1,10 +1,12 @@
 """Tiles of a nest on their way: stationary operands to the array, accumulators from it, through rings or directly."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile
+from compiler.schedule.access import row_major
 from compiler.schedule.axes import strides_of
 from compiler.transforms.systolic_nest import Nest, Stack
 from compiler.transforms.systolic_streams import Memory, dim_of, ring_of
@@ -20,9 +22,8 @@ def _tile_dims(nest: Nest, memory: Memory, axes: str, stack: Stack) -> list[Dim]
 
 def _slot_dims(slot: Memory, like: Sequence[Dim]) -> list[Dim]:
     """The same tile packed into a slot."""
-    outer, inner = like
-    size = slot.dtype.size
-    return [Dim(outer.count, inner.count * size, outer.limit, outer.level), Dim(inner.count, size, inner.limit, inner.level)]
+    strides = row_major([dim.count for dim in like], slot.dtype.size)
+    return [replace(dim, stride=stride) for dim, stride in zip(like, strides, strict=True)]
 
 
 def _slot_stream(nest: Nest, slot: SSAValue, dims: list[Dim], tag: str, stack: Stack) -> Stream:
@@ -33,7 +34,7 @@ def _slot_stream(nest: Nest, slot: SSAValue, dims: list[Dim], tag: str, stack: S
 def _array_order(nest: Nest, dims: list[Dim], axes: str) -> list[Dim]:
     """Rows of the array first, then its columns."""
     order = nest.lanes(axes)
-    return [dims[order.index(nest.rows)], dims[order.index(nest.cols)]]
+    return [dims[order.index(axis)] for axis in nest.rows + nest.cols]
 
 
 def _at_dram(nest: Nest, tensor: SSAValue, slot: SSAValue, axes: str, tag: str, stack: Stack) -> tuple[Stream, Stream]:

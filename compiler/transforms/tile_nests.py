@@ -11,7 +11,8 @@ from compiler.schedule import blocks
 from compiler.schedule.axes import blocked, parse_axes, shared
 from compiler.schedule.blocks import Extents, Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
-from compiler.schedule.plans import Loops, cheapest
+from compiler.schedule.plans import Estimate, Loops, cheapest
+from compiler.schedule.tilings import tilings
 from compiler.transforms.tile_builder import TileBuilder
 
 FAIR = 2
@@ -29,12 +30,12 @@ class Nest:
         self.by = builder.choice(products[0]).by if len(products) > 1 else ""
         self.rows_first = len(products) > 1 and builder.choice(products[0]).rows_first
         self.fused: train.UpdateOp | None = None
-        self.rows, self.cols = self.lane(self.mapping.rows), self.lane(self.mapping.cols)
-        self.tile = {self.rows: builder.machine.rows, self.cols: builder.machine.cols}
         self.stages: list[tile.StageOp] = []
         self.memories: dict[str, SSAValue] = {}
         self.plan = Plan()
-        self.plan = self.choose()
+        self.plan, self.tile = self.choose()
+        *rows, self.cols = self.tile
+        self.rows = "".join(rows)
         self.sizes = self.plan.split(self.sizes)
         self.classes |= {axis.upper(): self.classes[axis] for axis in self.plan.blocks}
         self.time = self.axes_of(self.mapping.time)
@@ -66,30 +67,40 @@ class Nest:
         axes = [axis for axis in self.axes_of(name) if not any(shared(text, axis) for text in sums)]
         return max(axes, key=lambda axis: self.sizes[axis])
 
+    def tilings(self) -> list[Extents]:
+        """What a tile may have of each axis on the lanes: several axes are on the rows only where these carry operands."""
+        machine = self.builder.machine
+        plain = Extents({self.lane(self.mapping.rows): machine.rows, self.lane(self.mapping.cols): machine.cols})
+        if any(self.mapping.beat(op.role.data) == "dx" or self.builder.overlaps(op) for op in self.products):
+            return [plain]
+        tiled = [axis for axis, name in self.classes.items() if name != self.mapping.time]
+        return tilings(plain, self.axes_of(self.mapping.rows), tiled, Extents(self.sizes))
+
     def axes(self, op: train.ProductOp, name: str) -> str:
         """Axes of one of the product's tensors, blocks split."""
         return blocked(op.tensors[name], self.plan.blocks)
 
-    def inner(self) -> list[str]:
+    def inner(self, tiling: Extents) -> list[str]:
         """The order of the loops that choose no panels, from the outermost: groups, tiles and taps.
 
         The summed axes are the outer loops: then a partial sum is read back as late as possible after it was written.
         """
         time = self.axes_of(self.mapping.time)
         axes = [axis for axis in self.classes if axis not in time and self.classes[axis] != "g" and not axis.isupper()]
+        *rows, cols = tiling
         if self.rows_first:
-            first = [self.rows]
+            first = rows
         else:
             summed = [SUMMED[op.role.data] for op in self.products if self.mapping.beat(op.role.data) != "dw"]
-            first = [axis for axis in axes if self.classes[axis] in summed] or [self.cols]
+            first = [axis for axis in axes if self.classes[axis] in summed] or [cols]
         # Within a class the tiles on the lanes go outside the taps.
-        by_lane = sorted(axes, key=lambda axis: axis not in self.tile)
+        by_lane = sorted(axes, key=lambda axis: axis not in tiling)
         groups = ["g"] if "g" in self.classes else []
         return [*groups, *(a for a in by_lane if a in first), *(a for a in by_lane if a not in first)]
 
     def order(self) -> list[str]:
         """All loops around the beats' own, from the outermost."""
-        return self.plan.order(self.inner())
+        return self.plan.order(self.inner(self.tile))
 
     # -- the plan ---------------------------------------------------------------------------------------------------
 
@@ -123,32 +134,42 @@ class Nest:
         names = [(op, self.mapping.stationary(op.role.data)) for op in self.products]
         return [self.value(op, name) for op, name in names if name is not None]
 
-    def choose(self) -> Plan:
-        """The quickest plan of those whose panels fit, by estimate."""
+    def choose(self) -> tuple[Plan, Extents]:
+        """The quickest plan and tiling of those whose panels fit, by estimate."""
         tensors = self.streamed_from_dram
+        tilings = self.tilings()
         if not tensors:
-            return Plan()
+            return Plan(), tilings[0]
         drained = [op for op in self.products if self.mapping.beat(op.role.data) == "dw"]
-        nest = blocks.Nest(
-            Extents(self.sizes), Extents(self.tile), tuple(tensors),
-            loaded=any(self.stays_in_dram(value) for value in self.stationary()),
-            stored=any(self.wanted_in_dram(op.result) for op in drained),
-            summed=frozenset(a for a, c in self.classes.items() if any(SUMMED[op.role.data] == c for op in drained)),
-        )  # fmt: skip
+        nests = [
+            blocks.Nest(
+                Extents(self.sizes), tiling, tuple(tensors),
+                loaded=any(self.stays_in_dram(value) for value in self.stationary()),
+                stored=any(self.wanted_in_dram(op.result) for op in drained),
+                summed=frozenset(a for a, c in self.classes.items() if any(SUMMED[op.role.data] == c for op in drained)),
+            )
+            for tiling in tilings
+        ]  # fmt: skip
         streamed = {tensor.name for tensor in tensors}
         whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}
         room = self.builder.room_beside(whole)
         time = tuple(self.axes_of(self.mapping.time))
-        loops = Loops(tuple(self.walked()), tuple(self.inner()), time, len(self.products), self.builder.slots)
-        best, elsewhere = cheapest(nest, loops, self.builder.machine, self.builder.panel_budget, room)
+        inside: list[tuple[Estimate, Extents]] = []
+        outside: list[Estimate] = []
+        for nest in nests:
+            loops = Loops(tuple(self.walked(nest.tiles)), tuple(self.inner(nest.tiles)), time, len(self.products), self.builder.slots)
+            fits, elsewhere = cheapest(nest, loops, self.builder.machine, self.builder.panel_budget, room)
+            inside += [(fits, nest.tiles)] if fits else []
+            outside += [elsewhere] if elsewhere else []
+        best, tiling = min(inside, key=lambda found: found[0].key, default=(None, None))
         # Beside large tensors in the scratchpad panels may fit, but so small ones that these had better be in DRAM too.
-        if best is None or elsewhere is None or best.cycles > FAIR * elsewhere.cycles:
+        if best is None or tiling is None or best.cycles > FAIR * min(estimate.cycles for estimate in outside):
             raise self.builder.does_not_fit(self.layer)
-        return best.plan
+        return best.plan, tiling
 
-    def walked(self) -> list[str]:
+    def walked(self, tiling: Extents) -> list[str]:
         """Axes that may be walked in blocks, the outermost first: those of b, and those that stream where nothing is summed over them."""
-        axes = [axis for axis in self.axes_of("b") if axis not in self.tile]
+        axes = [axis for axis in self.axes_of("b") if axis not in tiling]
         if self.mapping.time != "b" and all(self.mapping.beat(op.role.data) != "dw" for op in self.products):
             texts = [text for op in self.products for text in op.stored]
             axes = [axis for axis in self.axes_of(self.mapping.time) if not any(shared(text, axis) for text in texts)] + axes
@@ -204,12 +225,17 @@ class Nest:
             if streamed is None:
                 return builder.in_spad(value, self.layer, self.product)
             return self.panel(builder.in_dram(value), op, streamed)
+        memory = self.result(op, name)
         if streamed is None:
-            memory = builder.result(value, f"{self.layer}.{name}")
             if self.builder.overlaps(op):
                 builder.fill(memory, 0.0, self.layer, self.product)
             return memory
-        return self.panel(builder.result_in_dram(value, f"{self.layer}.{name}"), op, streamed)
+        return self.panel(memory, op, streamed)
+
+    def result(self, op: train.ProductOp, name: str) -> SSAValue:
+        """A home for a product's result."""
+        make = self.builder.result_in_dram if self.wanted_in_dram(op.result) else self.builder.result
+        return make(op.result, f"{self.layer}.{name}")
 
     def panel(self, home: SSAValue, op: train.ProductOp, tensor: Streamed) -> SSAValue:
         """Panels of a tensor in DRAM."""
@@ -248,16 +274,15 @@ class Nest:
             if self.mapping.beat(op.role.data) != "dw":
                 continue
             name = list(op.tensors)[-1]
-            value, axes = op.result, self.axes(op, name)
+            axes = self.axes(op, name)
             if self.fused is not None:
                 return tile.DrainOp(self.updated_weight(), axes, "W", builder.ring("g"))
             if self.in_blocks and SUMMED[op.role.data] == "b":
-                home = builder.result_in_dram(value, f"{self.layer}.{name}")
+                home = builder.result_in_dram(op.result, f"{self.layer}.{name}")
                 builder.fill_dram(home, self.layer, self.product)
                 return tile.DrainOp(home, axes, name, builder.ring("g"), builder.ring("p"))
-            if self.wanted_in_dram(value):
-                return tile.DrainOp(builder.result_in_dram(value, f"{self.layer}.{name}"), axes, name, builder.ring("g"))
-            return tile.DrainOp(builder.result(value, f"{self.layer}.{name}"), axes, name)
+            rings = [builder.ring("g")] if self.wanted_in_dram(op.result) else []
+            return tile.DrainOp(self.result(op, name), axes, name, *rings)
         return None
 
     def loops(self, body: list[Operation]) -> list[Operation]:

@@ -82,7 +82,7 @@ RULES: dict[str, tuple[Change, str]] = {
     "queue": (vector(make("ld", dst=spad(0, *ROW), src=replace(spad(0, *ROW), space=Space.dram))), "belongs into the queue dma_in"),
     "space": (restream(DI, 0, "src", space=Space.spad), "src lies in spad, it has to be in dram"),
     "dims of a port": (restream(A, 2, "v", dims=(Dim(2, 4), Dim(1, 4))), "v has 2 dimensions, it takes 1 dim"),
-    "dims of a tile": (restream(W, 1, "src", dims=ROW), "src has 1 dimensions, it takes 2 or 3 dims"),
+    "dims of a tile": (restream(W, 1, "src", dims=ROW), "src has 1 dimensions, it takes 2 to 4 dims"),
     "rows": (restream(A, 3, "h", dims=(Dim(5, 4),)), "h has 5 lanes, the array has 4 rows"),
     "rows in two": (restream(A, 3, "h", dims=(Dim(2, 16), Dim(3, 4))), "h has 6 lanes, the array has 4 rows"),
     "columns": (restream(A, 2, "v", dims=(Dim(3, 4),)), "v has 3 lanes, the array has 2 columns"),

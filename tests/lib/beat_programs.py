@@ -6,7 +6,6 @@ order of sums.  Rows of partial sums either coincide or lie apart, since only th
 """
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 from hypothesis import assume
@@ -56,19 +55,24 @@ def _lanes(draw: st.DrawFn, most: int, stride: int, loops: Sequence[int]) -> Dim
 
 def _operand(draw: st.DrawFn, most: int, loops: Sequence[int], operand: Operand, dims: int = 1) -> Stream:
     dtype = draw(st.sampled_from([DType.i8, DType.i32]))
-    outer = [_lanes(draw, most, dtype.size * draw(st.sampled_from([1, 5, -8])), loops)] * (dims > 1 and draw(st.booleans()))
-    lanes = [*outer, _lanes(draw, most // prod(dim.count for dim in outer), dtype.size * draw(st.sampled_from([1, 7, -3])), loops)]
+    lanes: list[Dim] = []
+    for _ in range(draw(st.integers(1, dims))):
+        lanes.append(_lanes(draw, most, dtype.size * draw(st.sampled_from([1, 7, -3])), loops))
+        most //= lanes[-1].count
     strides = _strides(draw, len(loops), 8 * dtype.size)
     return Stream(Space.spad, dtype, DATA + REGION // 2, tuple(lanes), strides, _ring(draw, len(loops), 64), operand)
 
 
 def _tile_rows(draw: st.DrawFn, rows: int, stride: int) -> list[Dim]:
-    """Rows of a tile in one dimension or two, in either order of memory."""
-    count = draw(st.integers(1, rows))
-    inner = draw(st.sampled_from([n for n in range(1, count + 1) if count % n == 0]))
-    order = draw(st.sampled_from([(inner * stride, stride), (stride, stride * count // inner)]))
-    dims = [Dim(count // inner, order[0]), Dim(inner, order[1])]
-    return dims if draw(st.booleans()) else [Dim(count, stride)]
+    """Rows of a tile in up to three dimensions, in any order of memory."""
+    counts: list[int] = []
+    for _ in range(draw(st.integers(1, 3))):
+        counts.append(draw(st.integers(1, rows)))
+        rows //= counts[-1]
+    strides = dict[int, int]()
+    for position in draw(st.permutations(range(len(counts)))):
+        strides[position], stride = stride, stride * counts[position]
+    return [Dim(count, strides[position]) for position, count in enumerate(counts)]
 
 
 def _sums(draw: st.DrawFn, region: int, most: int, loops: Sequence[int], operand: Operand) -> Stream:
@@ -94,12 +98,12 @@ def _beat(draw: st.DrawFn, rows: int, cols: int, loops: Sequence[int]) -> Instru
 
     if op == "fwd":
         sums = _sums(draw, FWD_SUMS, cols, loops, Operand.Y)
-        return make(op, h=_operand(draw, rows, loops, Operand.X, 2), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
+        return make(op, h=_operand(draw, rows, loops, Operand.X, 3), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
     if op == "dx":
         sums = _sums(draw, DX_SUMS, rows, loops, Operand.dX)
         return make(op, v=port(cols, Operand.dY), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
     if op == "dw":
-        return make(op, h=port(rows, Operand.X, 2), v=port(cols, Operand.dY), swap=swap, take=_when(draw, depth), provenance=owner)
+        return make(op, h=port(rows, Operand.X, 3), v=port(cols, Operand.dY), swap=swap, take=_when(draw, depth), provenance=owner)
     return make(op, lr=draw(st.sampled_from([1.0, 0.25])), decay=draw(st.sampled_from([0.0, 0.5])), swap=swap, provenance=owner)
 
 

@@ -96,7 +96,7 @@ def conv(n: Network) -> Value | None:
 
 
 def first_conv(n: Network) -> Value:
-    """Two-dimensional, ungrouped, of more than one tap a row: what ``pack-taps`` looks for."""
+    """Two-dimensional, ungrouped, of more than one tap a row: taps and channels lie on the rows together."""
     x = n.pool[0]
     batch, channels, *sizes = x.shape
     kernel, strides, pads = [n.one_of((3, 1, 2)), n.one_of((3, 2))], _each(n, 2, (1, 2)), _each(n, 4, (0, 1))

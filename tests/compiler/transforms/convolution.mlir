@@ -46,21 +46,22 @@ train.graph @convolution {
 
 // An accumulator cannot hold a word that other accumulators add to: with results in the array, dX gathers what it is the sum of.  A stride
 // of 2 makes four phases, of 1, 2, 2 and 4 taps; each reads dY among zeros, W backwards, and writes every other word in both dimensions.
-// Of dX with its padding only the inner part is computed, with as many MACs in all as in the other schedules.
+// Of dX with its padding only the inner part is computed, with as many MACs in all as in the other schedules.  4 images of 7 rows of pixels
+// lie on the 32 rows together, one column of pixels at a time.
 // OS:        [[DY:%.*]] = tile.buffer "conv.padded.2" : memref<4x48x8x8xf32, "spad">
 // OS:        [[DX:%.*]] = tile.tensor "scratch" "grad/x" : memref<4x64x14x14xf32, "dram">
-// OS:        tile.nest rows "y" cols "k" stream "nrs" layer "conv" product "dx" macs 602112 {
-// OS:        tile.nest rows "y" cols "k" stream "nrs" layer "conv" product "dx" macs 1204224 {
-// OS:        tile.nest rows "y" cols "k" stream "nrs" layer "conv" product "dx" macs 1204224 {
+// OS:        tile.nest rows "by" cols "k" stream "nrs" layer "conv" product "dx" macs 602112 {
+// OS:        tile.nest rows "by" cols "k" stream "nrs" layer "conv" product "dx" macs 1204224 {
+// OS:        tile.nest rows "by" cols "k" stream "nrs" layer "conv" product "dx" macs 1204224 {
 // OS:        [[MET:%.*]] = tile.slice [[DY]] from [0 : i64, 0 : i64, 0 : i64, 0 : i64] by [1 : i64, 1 : i64, 1 : i64, 1 : i64]
 // OS-NEXT:   [[TAPS:%.*]] = tile.slice {{%.*}} from [0 : i64, 0 : i64, 2 : i64, 2 : i64] by [1 : i64, 1 : i64, -2 : i64, -2 : i64]
 // OS-NEXT:   [[PHASE:%.*]] = tile.slice [[DX]] from [0 : i64, 0 : i64, 1 : i64, 1 : i64] by [1 : i64, 1 : i64, 2 : i64, 2 : i64]
 // OS-NEXT:   [[PANEL:%.*]] = tile.buffer "conv.W.panels.4" ring 2 : memref<48x32x2x2xf32, "spad">
-// OS-NEXT:   tile.nest rows "y" cols "k" stream "nrs" layer "conv" product "dx" macs 2408448 {
+// OS-NEXT:   tile.nest rows "by" cols "k" stream "nrs" layer "conv" product "dx" macs 2408448 {
 // OS-NEXT:     tile.for "k" to 64 step 32 {
 // OS-NEXT:       tile.stage "in" [[TAPS]] "nkrs" as "W" panel [[PANEL]] by "k"
-// OS-NEXT:       tile.for "y" to 7 step 32 {
-// OS-NEXT:         tile.for "b" to 4 step 1 {
+// OS-NEXT:       tile.for "b" to 4 step 4 {
+// OS-NEXT:         tile.for "y" to 7 step 7 {
 // OS-NEXT:           tile.for "x" to 7 step 1 {
 // OS-NEXT:             tile.for "n" to 48 step 1 {
 // OS-NEXT:               tile.for "r" to 2 step 1 {
