@@ -13,6 +13,8 @@ from isa.machine import Machine
 MOST_SIZES = 3
 """Sizes tried of blocks of several tiles, for one axis."""
 
+SHARED = 0.3
+"""What a cycle of DRAM counts beyond its own: the transfers of neighbouring operations, which run ahead or behind, could have had it."""
 NEAR = 1.1
 """How many times the cycles with all of every tensor there are near to them."""
 
@@ -26,6 +28,8 @@ class Estimate:
 
     cycles: float
     """Whichever of DRAM and array binds."""
+    dram: float
+    """Those in which DRAM is busy."""
     traffic: int
     """DRAM bytes."""
     taken: int
@@ -35,7 +39,7 @@ class Estimate:
     @property
     def key(self) -> tuple[float, int, int]:
         """What is better is less."""
-        return self.cycles, self.traffic, self.taken
+        return self.cycles + SHARED * self.dram, self.traffic, self.taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine) -> Estimate
     # A panel's place is free again when it has been moved, latency included, and used.
     rings = [(flow.moved / bandwidth + flow.moved / flow.panel * machine.dram.latency + array) / flow.slots for flow in flows]
     cycles = max(dram, array + exposed, *rings) if plan.slots > 1 else dram + array
-    return Estimate(cycles, traffic, sum(flow.taken for flow in flows), plan)
+    return Estimate(cycles, dram, traffic, sum(flow.taken for flow in flows), plan)
 
 
 @cache
