@@ -50,8 +50,8 @@ def test_lanes_are_whole_in_tiles_or_in_blocks_of_tiles() -> None:
 
 def test_channels_of_a_group_and_axes_that_share_a_dimension_are_not_split() -> None:
     """Their tiles do not lie apart in the tensor."""
-    packed = replace(FC, tensors=(Streamed("X", "b(6x+k)"),), sizes=Extents(b=4, x=3, k=256, n=64))
-    assert all(set(plan.outer) <= {"B", "k"} and "k" not in plan.blocks for plan in plans(packed, "b", 1))
+    sharing = replace(FC, tensors=(Streamed("X", "b(6x+k)"),), sizes=Extents(b=4, x=3, k=256, n=64))
+    assert all(set(plan.outer) <= {"B", "k"} and "k" not in plan.blocks for plan in plans(sharing, "b", 1))
 
 
 def test_one_operand_whole_the_other_by_tiles() -> None:
