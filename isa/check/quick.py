@@ -31,11 +31,7 @@ def surely_right(findings: Findings, granules: Mapping[Space, int], scratchpad: 
     except Unsure:
         return False
     touched = {queue: touches(trace, granules) for queue, trace in traces.items()}
-    return (
-        not any_race(touched, finish)
-        and all_written(touched, start, scratchpad)
-        and not _operand_in_sums(touched[Queue.array])
-    )
+    return not any_race(touched, finish) and all_written(touched, start, scratchpad) and not _operand_in_sums(touched[Queue.array])
 
 
 def _operand_in_sums(touched: Sequence[Touch]) -> bool:

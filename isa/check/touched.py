@@ -66,18 +66,26 @@ def _port(queue: Queue, event: Event, site: Site, level: int, field: Field, stre
     dims = [(times.clipped(dim.count, dim.limit, dim.level), dim.stride) for dim in stream.dims]
     inner = zip(site.loops[level:], stream.strides[level:], strict=False)
     dims += [(times.clipped(loop["count"], loop["limit"] or None, loop["level"]), stride) for loop, stride in inner]
-    zero = site.instruction.args["zero"] if field.name == "acc" else NEVER
-    kinds = np.zeros(times.size, np.int64)
-    for variant in (times.holds(zero), *(count for count, _ in dims if isinstance(count, np.ndarray))):
-        kinds = kinds * (1 + variant.max()) + variant
-    for first in np.unique(kinds, return_index=True)[1]:
+    zeroed = times.holds(site.instruction.args["zero"] if field.name == "acc" else NEVER)
+    kinds = zeroed.astype(np.int64)
+    for count, _ in dims:
+        if isinstance(count, np.ndarray):
+            kinds = kinds * (1 + count.max()) + count
+    for first in first_of_each(kinds):
         turn = np.flatnonzero(kinds == kinds[first])
         counts = [int(count if isinstance(count, int) else count[first]) for count, _ in dims]
         found = layout(tuple(zip(counts, (stride for _, stride in dims), strict=True)), stream.dtype.size, granule)
-        reads = field.reads and not times.holds(zero)[first]
+        reads = field.reads and not zeroed[first]
         at, number = (address[turn] + found.shift) // granule, when[turn]
         where = event.at[number], event.seen[number], event.given[number]
         yield Touch(queue, event, site, field, stream.space, found, reads, at, turn, *where)
+
+
+def first_of_each(values: Ints) -> Ints:
+    """Where each value comes first."""
+    if (values == values[0]).all():
+        return np.zeros(1, np.int64)
+    return np.unique(values, return_index=True)[1]
 
 
 def overlap(one: Touch, other: Touch, low: Ints, high: Ints) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from isa.check.clocks import Clock
 from isa.check.regions import Region, Written
-from isa.check.touched import Touch
+from isa.check.touched import Touch, first_of_each
 from isa.instructions import Queue
 from isa.stream import Space
 
@@ -20,7 +20,7 @@ def all_written(touched: Mapping[Queue, Sequence[Touch]], clocks: Mapping[Queue,
     spad = [touch for queue in touched for touch in touched[queue] if touch.space is Space.spad]
     keys = []
     for number, touch in enumerate(spad):
-        first = np.unique(touch.at, return_index=True)[1]
+        first = first_of_each(touch.at)
         clock = clocks[touch.queue][:, touch.seen[first]].sum(0) + touch.given[first]
         queue, site, port = (np.full(len(first), value) for value in (touch.queue, touch.site.index, number))
         keys.append((port, touch.turn[first], site, touch.event[first], queue, clock, touch.at[first]))
