@@ -5,14 +5,13 @@ as one step over strided regions; its instructions then count as executed one af
 when nobody can go on is a deadlock.  An edge of order is a token taken, a swap after its load, or a drain after its take.
 """
 
-import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from isa.check.findings import Findings, Site
 from isa.check.quick import surely_right
-from isa.check.regions import Port, Region, Written
+from isa.check.regions import Memories, Port, Region, Written
 from isa.check.shadow import Shadow
 from isa.check.whole import BEATS, Whole, can_be_whole, turns_of
 from isa.instructions import Queue, When
@@ -25,32 +24,24 @@ Access = tuple[Port, Region, bool]
 
 def check_order(findings: Findings) -> None:
     """Execute the program's tokens to the end, if arrays of all its events leave a doubt."""
-    granules = _granules(findings)
-    sizes = {Space.dram: findings.program.dram_bytes, Space.spad: findings.program.machine.scratchpad.bytes}
-    counts = {space: -(-size // granules[space]) for space, size in sizes.items()}
-    if not surely_right(findings, granules, counts[Space.spad]):
-        Execution(findings, granules, counts).run()
-
-
-def _granules(findings: Findings) -> dict[Space, int]:
-    """Bytes of the largest unit that divides all words of a memory."""
-    streams = [stream for site in findings.all_sites() for _, stream in site.streams()]
-    return {space: math.gcd(*(stream.dtype.size for stream in streams if stream.space is space)) or 4 for space in Space}
+    memories = Memories.of(findings)
+    if not surely_right(findings, memories):
+        Execution(findings, memories).run()
 
 
 class Execution:
-    """State shared by the queues; ``granules`` are in bytes, and the memories have so many."""
+    """State shared by the queues."""
 
-    def __init__(self, findings: Findings, granules: Mapping[Space, int], counts: Mapping[Space, int]) -> None:
+    def __init__(self, findings: Findings, memories: Memories) -> None:
         self.findings = findings
-        self.granules = granules
+        self.granules = memories.granules
         readers = {space: set[Queue]() for space in Space}
         for site in findings.all_sites():
             for field, stream in site.streams():
                 if field.reads:
                     readers[stream.space].add(site.queue)
-        self.shadows = {space: Shadow(counts[space], readers[space]) for space in Space}
-        self.written = Written(counts[Space.spad])
+        self.shadows = {space: Shadow(memories.sizes[space], readers[space]) for space in Space}
+        self.written = Written(memories.sizes[Space.spad])
         self.clocks = {queue: [1 if other is queue else 0 for other in Queue] for queue in Queue}
         self.initial = [semaphore.initial for semaphore in findings.program.semaphores]
         self.tokens: list[deque[list[int]]] = [deque() for _ in findings.program.semaphores]

@@ -1,6 +1,6 @@
 """All queues executed at once, as arrays: whether a program surely has none of the faults that executing it step by step can find."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -9,6 +9,7 @@ import numpy as np
 from isa.check.clocks import Unsure, finished, started, ways
 from isa.check.findings import Findings
 from isa.check.races import any_race
+from isa.check.regions import Memories
 from isa.check.times import Ints
 from isa.check.tokens import initial
 from isa.check.touched import Touch, overlap, touches
@@ -18,11 +19,8 @@ from isa.instructions import Queue
 from isa.stream import Space
 
 
-def surely_right(findings: Findings, granules: Mapping[Space, int], scratchpad: int) -> bool:
-    """Whether there is surely no deadlock, race, or read of what nothing has written, nor an operand among its loop's sums.
-
-    ``granules`` are in bytes, the ``scratchpad`` has so many of them.
-    """
+def surely_right(findings: Findings, memories: Memories) -> bool:
+    """Whether there is surely no deadlock, race, or read of what nothing has written, nor an operand among its loop's sums."""
     traces = {queue: Trace(findings, queue) for queue in Queue}
     try:
         found = ways(traces, initial(findings.program))
@@ -30,8 +28,12 @@ def surely_right(findings: Findings, granules: Mapping[Space, int], scratchpad: 
         start = started(traces, found, finish)
     except Unsure:
         return False
-    touched = {queue: touches(trace, granules) for queue, trace in traces.items()}
-    return not any_race(touched, finish) and all_written(touched, start, scratchpad) and not _operand_in_sums(touched[Queue.array])
+    touched = {queue: touches(trace, memories.granules) for queue, trace in traces.items()}
+    return (
+        not any_race(touched, finish)
+        and all_written(touched, start, memories.sizes[Space.spad])
+        and not _operand_in_sums(touched[Queue.array])
+    )
 
 
 def _operand_in_sums(touched: Sequence[Touch]) -> bool:

@@ -1,16 +1,39 @@
 """The parts of a memory that instructions touch, counted in granules: the largest unit that divides all words of the memory."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from isa.check.findings import Findings
 from isa.instructions import Field, Instruction
 from isa.sequencer import turns
-from isa.stream import Stream
+from isa.stream import Space, Stream
+
+
+class Memories(NamedTuple):
+    """How the memories of a program are divided."""
+
+    granules: dict[Space, int]
+    """Bytes of a granule of each."""
+    sizes: dict[Space, int]
+    """Granules of each."""
+
+    @classmethod
+    def of(cls, findings: Findings) -> Self:
+        """Those of the program."""
+        words: dict[Space, set[int]] = {space: set() for space in Space}
+        for site in findings.all_sites():
+            for _, stream in site.streams():
+                words[stream.space].add(stream.dtype.size)
+        granules = {space: math.gcd(*sizes) or 4 for space, sizes in words.items()}
+        nbytes = {Space.dram: findings.program.dram_bytes, Space.spad: findings.program.machine.scratchpad.bytes}
+        return cls(granules, {space: -(-size // granules[space]) for space, size in nbytes.items()})
+
 
 Dims = tuple[tuple[int, int], ...]
 """(count, stride in bytes) of each dimension of a region."""
