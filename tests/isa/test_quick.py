@@ -1,18 +1,20 @@
 """The checker's quick way, all events at once, against the slow one that executes them one after the other."""
 
+import pytest
 from beat_programs import beat_programs
 from faulty_programs import faulty
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layer_programs import KINDS, Plan, Product, build
 from repeating import repeated
+from token_programs import token_program
 
 from isa.check.bounds import check_bounds
 from isa.check.findings import Findings
 from isa.check.order import Execution, Memories
 from isa.check.quick import surely_right
 from isa.dtypes import DType
-from isa.instructions import Instruction, Queue, make
+from isa.instructions import ALWAYS, HELD, NEVER, Instruction, Queue, When, make
 from isa.machine import Machine
 from isa.program import Program, Semaphore
 from isa.stream import Dim, Ring, Space, Stream
@@ -54,38 +56,113 @@ PRODUCTS = st.builds(
 LAYERS = st.builds(
     Plan, st.integers(1, 6), st.integers(1, 6), st.just("f32"), st.lists(PRODUCTS, min_size=1, max_size=2).map(tuple)
 ).map(build)  # fmt: skip
+TOKENS = st.integers(0, 1 << 32).map(token_program)
 
 
-def agree(program: Program) -> None:
-    """The quick way has a doubt just where the slow one finds something."""
+def agree(program: Program) -> bool:
+    """The quick way has a doubt just where the slow one finds something; returns whether it has none."""
     findings = Findings(program)
-    check_bounds(findings)
-    assume(not findings.lines)
     memories = Memories.of(findings)
     sure = surely_right(findings, memories)
     Execution(findings, memories).run()
     assert sure != bool(findings.lines), findings.lines
+    return sure
+
+
+def in_bounds(program: Program) -> bool:
+    findings = Findings(program)
+    check_bounds(findings)
+    return not findings.lines
 
 
 @settings(max_examples=400, deadline=None)
-@given(faulty(copies()))
+@given(faulty(copies()).filter(in_bounds))
 def test_copies(program: Program) -> None:
     agree(program)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(faulty(LAYERS))
+@given(faulty(LAYERS).filter(in_bounds))
 def test_layers(program: Program) -> None:
     agree(program)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(faulty(beat_programs()))
+@given(faulty(beat_programs()).filter(in_bounds))
 def test_beats(program: Program) -> None:
     agree(program)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(faulty(repeated(4)))
+@given(faulty(repeated(4)).filter(in_bounds))
 def test_repeated_beats(program: Program) -> None:
     agree(program)
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given((TOKENS | faulty(TOKENS)).filter(in_bounds))
+def test_tokens(program: Program) -> None:
+    agree(program)
+
+
+A, W, G, V = Queue.array, Queue.wchain, Queue.gchain, Queue.vector
+WAIT, SIGNAL = make("wait", sem=0), make("signal", sem=0)
+TILE = Stream(Space.dram, DType.f32, 0, (Dim(1, 4), Dim(1, 4)))
+LOAD = make("wload", src=TILE)
+
+
+def word(number: int, *strides: int) -> Stream:
+    return Stream(Space.spad, DType.f32, 4 * number, (Dim(1, 4),), strides)
+
+
+def beat(number: int, *strides: int, zero: When = ALWAYS, swap: When = NEVER) -> Instruction:
+    """One whose sums are this word."""
+    return make("dx", v=HELD, acc=word(number, *strides), zero=zero, swap=swap)
+
+
+def hold(swap: When = NEVER, take: When = NEVER, h: str | Stream = HELD) -> Instruction:
+    """A beat that changes nothing in memory."""
+    return make("dw", h=h, v=HELD, swap=swap, take=take)
+
+
+def drain(number: int) -> Instruction:
+    return make("drain", dst=word(number))
+
+
+def fill(number: int) -> Instruction:
+    return make("vec", fn="copy", dst=word(number), imm=1.0)
+
+
+CHAINS: dict[str, tuple[dict[Queue, list[Instruction]], bool]] = {
+    "the drain before has only started": ({A: [hold(take=ALWAYS), hold(take=ALWAYS), beat(0)], G: [drain(0), drain(1)]}, False),
+    "the drain before is waited for": (
+        {A: [hold(take=ALWAYS), hold(take=ALWAYS), WAIT, beat(0)], G: [drain(0), SIGNAL, drain(1)]}, True),
+    "what a beat reads before the take is read": (
+        {V: [fill(0), SIGNAL], A: [WAIT, hold(take=ALWAYS, h=word(0))], G: [drain(0)]}, True),
+    "what a beat reads after the take is not": (
+        {V: [fill(0), SIGNAL], A: [WAIT, hold(take=ALWAYS), hold(h=word(0))], G: [drain(0)]}, False),
+    "a swap says nothing of beats before it": (
+        {A: [beat(0), hold(swap=ALWAYS), hold(swap=ALWAYS)], W: [LOAD, LOAD, SIGNAL], V: [WAIT, fill(0)]}, False),
+    "nor does it have to": (
+        {A: [beat(0), hold(swap=ALWAYS), hold(swap=ALWAYS), SIGNAL], W: [LOAD, LOAD], V: [WAIT, fill(0)]}, True),
+    "a load has ended before its swap": (
+        {V: [fill(0), SIGNAL], W: [WAIT, make("wload", src=word(0))], A: [beat(0, swap=ALWAYS)]}, True),
+    "the next one has not": (
+        {V: [fill(0), SIGNAL], W: [LOAD, WAIT, make("wload", src=word(0))], A: [beat(0, swap=ALWAYS), hold(swap=ALWAYS)]}, False),
+    "a token is given before it is taken": ({V: [SIGNAL, WAIT, fill(0)]}, True),
+    "a token is taken before it is given": ({V: [WAIT, SIGNAL, fill(0)]}, False),
+    "sums are read but in the first turn": (
+        {A: [make("loop", name="i", count=2), beat(0, 4, zero=When("first", (0,))), make("end")]}, False),
+    "sums are written a turn before they are read": (
+        {
+            W: [LOAD, LOAD],
+            A: [beat(1), make("loop", name="o", count=2), make("loop", name="i", count=2),
+                beat(1, 0, -4, zero=When("first", (0,))), beat(0), hold(swap=When("first", (0,))), make("end"), make("end")],
+        }, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHAINS)
+def test_chains(case: str) -> None:
+    queues, right = CHAINS[case]
+    assert agree(Program("chains", Machine(), queues, [Semaphore("s")], dram_bytes=4)) == right

@@ -1,8 +1,9 @@
-"""Programs with a fault somewhere, most of which the checker has to find: something missing, twice, or elsewhere."""
+"""Programs with a fault somewhere, most of which the checker has to find: something missing, twice, too early, or elsewhere."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from isa.instructions import Instruction, When
@@ -65,9 +66,14 @@ def faulty(draw: st.DrawFn, programs: st.SearchStrategy[Program]) -> Program:
     program = draw(programs)
     queues = {queue: list(code) for queue, code in program.queues.items()}
     for _ in range(draw(st.integers(0, 2))):
-        code = draw(st.sampled_from([code for code in queues.values() if code]))
+        code = queues[draw(st.sampled_from(sorted(queues)))]
+        assume(code)
         index = draw(st.integers(0, len(code) - 1))
-        if code[index].op not in ("loop", "end"):
+        if code[index].op in ("loop", "end"):
+            continue
+        if draw(st.booleans()) and index and code[index - 1].op not in ("loop", "end"):
+            code[index - 1 : index + 1] = reversed(code[index - 1 : index + 1])
+        else:
             code[index : index + 1] = FAULTS[draw(st.sampled_from(sorted(FAULTS)))](code[index], draw)
     semaphores = list(program.semaphores)
     if semaphores and draw(st.booleans()):
