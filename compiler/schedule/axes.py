@@ -51,9 +51,10 @@ def format_axes(dimensions: Sequence[Expression]) -> str:
     return "".join(texts)
 
 
-def axes_in(text: str) -> set[str]:
+@cache
+def axes_in(text: str) -> frozenset[str]:
     """The axes that a tensor has."""
-    return {axis for terms in parse_axes(text) for axis, _ in terms}
+    return frozenset(axis for terms in parse_axes(text) for axis, _ in terms)
 
 
 def strides_of(text: str, strides: Sequence[int]) -> dict[str, int]:
@@ -65,6 +66,7 @@ def strides_of(text: str, strides: Sequence[int]) -> dict[str, int]:
     return found
 
 
+@cache
 def shared(text: str, axis: str) -> bool:
     """Whether the axis shares a dimension with another that is no group: steps along both can then meet."""
     return any(axis in dict(terms) and len(set(dict(terms)) - {"g"}) > 1 for terms in parse_axes(text))
@@ -120,13 +122,18 @@ def classes_of(tensors: Mapping[str, str]) -> dict[str, str]:
 
 def blocked(text: str, blocks: Mapping[str, int]) -> str:
     """The axes with some of them split into blocks of the given sizes: y becomes (8Y+y)."""
+    return _blocked(text, tuple(blocks.items()))
+
+
+@cache
+def _blocked(text: str, blocks: tuple[tuple[str, int], ...]) -> str:
+    sizes = dict(blocks)
     dimensions = []
     for terms in parse_axes(text):
         split: list[tuple[str, int]] = []
         for axis, factor in terms:
-            if axis in blocks:
-                split.append((axis.upper(), factor * blocks[axis]))
+            if axis in sizes:
+                split.append((axis.upper(), factor * sizes[axis]))
             split.append((axis, factor))
         dimensions.append(tuple(split))
     return format_axes(dimensions)
-

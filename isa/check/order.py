@@ -5,51 +5,46 @@ as one step over strided regions; its instructions then count as executed one af
 when nobody can go on is a deadlock.  An edge of order is a token taken, a swap after its load, or a drain after its take.
 """
 
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from isa.check.findings import Findings, Site
-from isa.check.regions import Port, Region, Written
+from isa.check.quick import surely_right
+from isa.check.regions import Memories, Port, Region, Written
 from isa.check.shadow import Shadow
-from isa.check.spans import Spans, UnsureError
-from isa.check.whole import Whole, turns_of
+from isa.check.whole import BEATS, Whole, can_be_whole, turns_of
 from isa.instructions import Queue, When
 from isa.sequencer import synchronises, turns
 from isa.stream import Space
 
-_BEATS = ("fwd", "dx", "dw")
 Access = tuple[Port, Region, bool]
 """A region that a port touches, and whether it is read."""
 
 
 def check_order(findings: Findings) -> None:
-    """Execute the program's tokens to the end; granule by granule only if whole spans leave a doubt."""
-    try:
-        Execution(findings, Spans).run()
-    except UnsureError:
-        Execution(findings, Shadow).run()
+    """Execute the program's tokens to the end, if arrays of all its events leave a doubt."""
+    memories = Memories.of(findings)
+    if not surely_right(findings, memories):
+        Execution(findings, memories).run()
 
 
 class Execution:
-    """State shared by the queues; ``kind`` of shadow memory that notes their accesses."""
+    """State shared by the queues."""
 
-    def __init__(self, findings: Findings, kind: type[Spans] | type[Shadow]) -> None:
+    def __init__(self, findings: Findings, memories: Memories) -> None:
         self.findings = findings
-        program = findings.program
-        streams = [(site, field, stream) for site in findings.all_sites() for field, stream in site.streams()]
-        sizes = {Space.dram: program.dram_bytes, Space.spad: program.machine.scratchpad.bytes}
-        self.granules = {space: math.gcd(*(stream.dtype.size for _, _, stream in streams if stream.space is space)) or 4 for space in sizes}
-        granules = {space: -(-size // self.granules[space]) for space, size in sizes.items()}
-        self.shadows = {
-            space: kind(granules[space], {site.queue for site, field, stream in streams if field.reads and stream.space is space})
-            for space in sizes
-        }
-        self.written = Written(granules[Space.spad])
+        self.granules = memories.granules
+        readers = {space: set[Queue]() for space in Space}
+        for site in findings.all_sites():
+            for field, stream in site.streams():
+                if field.reads:
+                    readers[stream.space].add(site.queue)
+        self.shadows = {space: Shadow(memories.sizes[space], readers[space]) for space in Space}
+        self.written = Written(memories.sizes[Space.spad])
         self.clocks = {queue: [1 if other is queue else 0 for other in Queue] for queue in Queue}
-        self.initial = [semaphore.initial for semaphore in program.semaphores]
-        self.tokens: list[deque[list[int]]] = [deque() for _ in program.semaphores]
+        self.initial = [semaphore.initial for semaphore in findings.program.semaphores]
+        self.tokens: list[deque[list[int]]] = [deque() for _ in findings.program.semaphores]
         """Clocks of the tokens signalled and not yet taken."""
         self.done: dict[str, list[list[int]]] = {"wload": [], "swap": [], "take": [], "drain": []}
         """Clocks at each step of the chains, in order."""
@@ -179,26 +174,14 @@ class _Run:
 
     @cached_property
     def _whole(self) -> dict[int, bool]:
-        return {site.index: self._can_be_whole(site) for site in self.sites if site.instruction.op == "loop"}
+        return {
+            site.index: can_be_whole(site, self._body(site.index), self.sequencer)
+            for site in self.sites
+            if site.instruction.op == "loop"
+        }  # fmt: skip
 
     def _taken_whole(self, loop: int) -> bool:
         return self._whole[loop]
-
-    def _can_be_whole(self, loop: Site) -> bool:
-        """Whether others notice nothing of the loop but flags that are raised at most once in it."""
-        if not self.sequencer.has_sync(loop.index):
-            return True
-        level = len(loop.loops)
-        for site in self._body(loop.index):
-            flags = [when for when in site.instruction.args.values() if isinstance(when, When)]
-            if site.instruction.op not in (*_BEATS, "loop", "end", "vec", "red", "ld", "st"):
-                return False
-            swap, take = site.instruction.args.get("swap"), site.instruction.args.get("take")
-            inside = set(range(level, len(site.loops)))
-            for flag in (swap, take):
-                if flag in flags and flag is not None and flag.kind != "never" and not inside <= set(flag.levels):
-                    return False
-        return True
 
     def _body(self, loop: int) -> list[Site]:
         return self.sites[loop + 1 : self.sequencer.partner[loop]]
@@ -270,7 +253,7 @@ class _Run:
 
     def _check_sums(self, touched: list[tuple[Site, list[Access]]]) -> None:
         """In a loop of beats no operand lies where the loop's partial sums go: they are written too late for it."""
-        beats = [(site, accesses) for site, accesses in touched if site.instruction.op in _BEATS]
+        beats = [(site, accesses) for site, accesses in touched if site.instruction.op in BEATS]
         sums = [region for _, accesses in beats for port, region, _ in accesses if port.writes]
         for site, accesses in beats:
             for port, region, _ in accesses:

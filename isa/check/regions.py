@@ -1,17 +1,39 @@
 """The parts of a memory that instructions touch, counted in granules: the largest unit that divides all words of the memory."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from isa.check.bounds import address_range
+from isa.check.findings import Findings
 from isa.instructions import Field, Instruction
 from isa.sequencer import turns
-from isa.stream import Stream
+from isa.stream import Space, Stream
+
+
+class Memories(NamedTuple):
+    """How the memories of a program are divided."""
+
+    granules: dict[Space, int]
+    """Bytes of a granule of each."""
+    sizes: dict[Space, int]
+    """Granules of each."""
+
+    @classmethod
+    def of(cls, findings: Findings) -> Self:
+        """Those of the program."""
+        words: dict[Space, set[int]] = {space: set() for space in Space}
+        for site in findings.all_sites():
+            for _, stream in site.streams():
+                words[stream.space].add(stream.dtype.size)
+        granules = {space: math.gcd(*sizes) or 4 for space, sizes in words.items()}
+        nbytes = {Space.dram: findings.program.dram_bytes, Space.spad: findings.program.machine.scratchpad.bytes}
+        return cls(granules, {space: -(-size // granules[space]) for space, size in nbytes.items()})
+
 
 Dims = tuple[tuple[int, int], ...]
 """(count, stride in bytes) of each dimension of a region."""
@@ -46,12 +68,10 @@ def layout(dims: Dims, size: int, granule: int) -> Layout:
 
 
 class Region(NamedTuple):
-    """A strided part of a memory, and the bounds of all that its stream can touch while its ring stands where it does."""
+    """A strided part of a memory."""
 
     at: int
     layout: Layout
-    low: int
-    high: int
 
     @property
     def end(self) -> int:
@@ -67,11 +87,12 @@ class Region(NamedTuple):
 
     def overlaps(self, other: "Region") -> bool:
         """Whether the two share a granule of one memory."""
-        return self.at < other.end and other.at < self.end and _meet(other.at - self.at, self.layout, other.layout)
+        return self.at < other.end and other.at < self.end and meet(other.at - self.at, self.layout, other.layout)
 
 
 @lru_cache(maxsize=1 << 12)
-def _meet(offset: int, layout: Layout, other: Layout) -> bool:
+def meet(offset: int, layout: Layout, other: Layout) -> bool:
+    """Whether a region shares a granule with another one that begins so many granules after it."""
     return bool(np.isin(_cells(layout), _cells(other) + offset).any())
 
 
@@ -85,7 +106,7 @@ def _cells(layout: Layout) -> npt.NDArray[np.int64]:
 class Port:
     """A stream of one instruction, ready to say which region it touches."""
 
-    __slots__ = ("_bounds", "_fixed", "_granule", "_layouts", "_loops", "_moves", "_steps", "_stream", "reads", "space", "sums", "writes")
+    __slots__ = ("_fixed", "_granule", "_layouts", "_loops", "_moves", "_steps", "_stream", "reads", "space", "sums", "writes")
 
     def __init__(self, stream: Stream, field: Field, loops: tuple[Instruction, ...], granule: int) -> None:
         self.space, self.reads, self.writes, self.sums = stream.space, field.reads, field.writes, field.name == "acc"
@@ -95,8 +116,6 @@ class Port:
         self._fixed = all(dim.limit is None for dim in stream.dims) and not any(loop["limit"] for loop in loops)
         self._layouts: dict[int, Layout] = {}
         """By the level from which on loops are taken whole, where nothing is clipped."""
-        plain = Stream(stream.space, stream.dtype, stream.base, stream.dims, stream.strides)
-        self._bounds = address_range(plain, tuple((loop["count"], loop["limit"], loop["level"]) for loop in loops))
 
     def region(self, whole: int, counters: Sequence[int]) -> Region:
         """What it touches at these counters, over all turns of the loops from level ``whole`` on."""
@@ -110,7 +129,6 @@ class Port:
             found = layout(dims, stream.dtype.size, granule)
             if self._fixed:
                 self._layouts[whole] = found
-        low, high = self._bounds
         at = stream.base + found.shift
         for level, stride in self._moves:
             at += stride * counters[level]
@@ -118,9 +136,8 @@ class Port:
             slot = stream.ring.start
             for level, step in self._steps:
                 slot += step * counters[level]
-            offset = stream.ring.size * (slot % stream.ring.slots)
-            at, low, high = at + offset, low + offset, high + offset
-        return Region(at // granule, found, low // granule, high // granule)
+            at += stream.ring.size * (slot % stream.ring.slots)
+        return Region(at // granule, found)
 
 
 class Written:

@@ -5,7 +5,9 @@ from typing import NamedTuple, Self
 
 from isa.check.findings import Site
 from isa.instructions import NEVER, Instruction, When
-from isa.sequencer import turns
+from isa.sequencer import Sequencer, turns
+
+BEATS = ("fwd", "dx", "dw")
 
 
 class Whole(NamedTuple):
@@ -28,6 +30,21 @@ class Whole(NamedTuple):
                 flags[when.kind].append((site, name, When(when.kind, tuple(level for level in when.levels if level < depth))))
         straight = [(site, max(depth, 1 + max(_bent_levels(site), default=-1))) for site in sites]
         return cls(straight, flags["first"], flags["last"])
+
+
+def can_be_whole(loop: Site, body: Sequence[Site], sequencer: Sequencer) -> bool:
+    """Whether others notice nothing of the loop but flags that are raised at most once in it."""
+    if not sequencer.has_sync(loop.index):
+        return True
+    for site in body:
+        if site.instruction.op not in (*BEATS, "loop", "end", "vec", "red", "ld", "st"):
+            return False
+        inside = set(range(len(loop.loops), len(site.loops)))
+        for name in ("swap", "take"):
+            when = site.instruction.args.get(name, NEVER)
+            if when.kind != "never" and not inside <= set(when.levels):
+                return False
+    return True
 
 
 def _bent_levels(site: Site) -> set[int]:
