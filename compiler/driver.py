@@ -27,6 +27,7 @@ from compiler.transforms.allocate_memory import AllocateMemory, ScratchpadError
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
 from compiler.transforms.fuse_blocks import FuseBlocks
+from compiler.transforms.fuse_epilogues import FuseEpilogues
 from compiler.transforms.spill import Spill
 from compiler.transforms.widen_groups import WidenGroups, widen
 from isa.collection import no_collection
@@ -118,7 +119,7 @@ def lower_to_systolic(
         UserError: the machine is too small, or an option cannot be used.
     """
     times = times or PassTimes()
-    placing = (FuseBlocks(), Spill(), AllocateMemory())
+    placing = (FuseEpilogues(), FuseBlocks(), Spill(), AllocateMemory())
     with times.measure(WidenGroups.name):
         train_level = step.module.clone()
         widen(train_level, machine)
