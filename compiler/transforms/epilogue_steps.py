@@ -120,6 +120,8 @@ class Reader:
         else:
             for op in self.work:
                 self.step(op)
+            if self.goes.keys() - self.made.keys():
+                raise UnsuitableError
 
     def step(self, op: tile.MapOp | tile.ReduceOp) -> None:
         walked = self.whole_shape(op.out if isinstance(op, tile.MapOp) else op.input)
