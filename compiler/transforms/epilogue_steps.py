@@ -1,7 +1,7 @@
 """What rides on a product's panels: blocks of the vector unit's work, seen as work on whole tensors and then on their pieces."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
 
@@ -27,17 +27,18 @@ class Value:
     """Whether it comes from DRAM; the others are made here."""
     base: "tuple[Value, tile.SliceOp] | None" = None
     """The tensor that it is a part of, and which part."""
-    places: "list[Place]" = field(default_factory=list)
-    """Where else it goes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A larger tensor in DRAM, and its part that has the value's words; around it everything is ``fill``."""
+    """Where else a value goes: to a tensor in DRAM, or a part of one that has the value's words and ``fill`` around them."""
 
+    value: Value
     home: SSAValue
-    part: tile.SliceOp
-    fill: tile.MapOp
+    starts: Sequence[int]
+    fill: tile.MapOp | None
+    layer: str
+    product: str
 
 
 Operand = Value | tuple[SSAValue, Shape]
@@ -79,7 +80,7 @@ class Reader:
         self.goes: dict[SSAValue, tile.CopyOp] = {}
         self.made: dict[SSAValue, Value] = {}
         self.steps: list[Step] = []
-        self.placed: tuple[Value, Place] | None = None
+        self.places: list[Place] = []
         self.work: list[tile.MapOp | tile.ReduceOp] = []
         self.slices: dict[SSAValue, tile.SliceOp] = {}
         for inner in op.body.block.ops:
@@ -120,8 +121,8 @@ class Reader:
         else:
             for op in self.work:
                 self.step(op)
-            if self.goes.keys() - self.made.keys():
-                raise UnsuitableError
+            for buffer in self.goes.keys() - self.made.keys():
+                self.copied(buffer)
 
     def step(self, op: tile.MapOp | tile.ReduceOp) -> None:
         walked = self.whole_shape(op.out if isinstance(op, tile.MapOp) else op.input)
@@ -188,11 +189,23 @@ class Reader:
         copies = [op for op in self.work if isinstance(op, tile.MapOp) and op.out in self.slices]
         if len(self.work) != 2 or len(fills) != 1 or len(copies) != 1 or copies[0].ins[0] not in self.comes:
             raise UnsuitableError
-        part, memory = self.slices[copies[0].out], self.all_of(self.comes[copies[0].ins[0]].src)
-        value = self.find(tensor_of(memory))
-        if value is None or value.loaded or value.shape != shape_of(memory) or set(to_ints(part.steps)) != {1}:
+        part = self.slices[copies[0].out]
+        if part.input not in self.goes or set(to_ints(part.steps)) != {1}:
             raise UnsuitableError
-        self.placed = value, Place(self.all_of(self.goes[part.input].dst), part, fills[0])
+        self.put(self.comes[copies[0].ins[0]], self.goes[part.input], to_ints(part.starts), fills[0])
+
+    def copied(self, buffer: SSAValue) -> None:
+        """A tensor that goes to another one as it is."""
+        if buffer not in self.comes or self.work:
+            raise UnsuitableError
+        self.put(self.comes[buffer], self.goes[buffer], [0] * len(self.space), None)
+
+    def put(self, comes: tile.CopyOp, goes: tile.CopyOp, starts: Sequence[int], fill: tile.MapOp | None) -> None:
+        memory, home = self.all_of(comes.src), self.all_of(goes.dst)
+        value = self.find(tensor_of(memory))
+        if value is None or value.loaded or value.shape != shape_of(memory) or len(value.shape) != len(shape_of(home)):
+            raise UnsuitableError
+        self.places.append(Place(value, home, starts, fill, goes.layer.data, goes.product.data))
 
 
 def _name(buffer: SSAValue) -> str:

@@ -55,7 +55,7 @@ class _Rider:
         self.ahead: list[tile.TileOp] = []
         """Operations behind the nest that what rides needs, so they have to come before it."""
         self.steps: list[Step] = []
-        self.placed: list[tuple[Value, Place]] = []
+        self.places: list[Place] = []
         self.values: dict[SSAValue, Value] = {}
         """What the epilogue has a piece of, by tensor; the product itself is the first."""
         self.panel: Panel | None = None
@@ -100,10 +100,10 @@ class _Rider:
         if any(n not in (1, panel.space[i]) for v in values.values() for i, n in enumerate(v.shape) if i in panel.turns):
             return False
         ahead = self.needed(op, between)
-        steps, placed = self.steps + reader.steps, self.placed + ([reader.placed] if reader.placed else [])
-        if ahead is None or self.slots(panel, values, steps, placed, [*self.riding, op]) is None:
+        steps, places = self.steps + reader.steps, self.places + reader.places
+        if ahead is None or self.slots(panel, values, steps, places, [*self.riding, op]) is None:
             return False
-        self.panel, self.values, self.steps, self.placed = panel, values, steps, placed
+        self.panel, self.values, self.steps, self.places = panel, values, steps, places
         self.riding.append(op)
         self.ahead += ahead
         between[:] = [other for other in between if other not in ahead]
@@ -118,7 +118,7 @@ class _Rider:
                 if isinstance(source.owner, tile.SliceOp):
                     memory = source.owner.input
                 if tensor_of(memory) is stage.tensor:
-                    return panel_of(stage, shape_of(memory))
+                    return panel_of(stage, shape_of(memory)) or panel_of(stage, shape_of(stage.tensor))
         return None
 
     def touches(self, op: Operation) -> tuple[KeysView[SSAValue], KeysView[SSAValue]]:
@@ -151,12 +151,12 @@ class _Rider:
         return [value for value in made if set(users(value.home)) - {self.nest, *riding}]
 
     def slots(
-        self, panel: Panel, values: dict[SSAValue, Value], steps: Sequence[Step], placed: Sequence[tuple[Value, Place]],
+        self, panel: Panel, values: dict[SSAValue, Value], steps: Sequence[Step], places: Sequence[Place],
         riding: Sequence[Operation],
     ) -> tuple[Layout, int, int] | None:  # fmt: skip
         """A layout and how many panels of the result and of other tensors there are, as many as there is room for."""
         product = next(iter(values.values()))
-        stored = [*self.stored(values, riding), *(value for value, _ in placed)]
+        stored = [*self.stored(values, riding), *(place.value for place in places)]
         layout = Layout(panel, steps, product, stored)
         ring = panel.stage.panel.owner
         assert isinstance(ring, tile.BufferOp)
@@ -164,12 +164,16 @@ class _Rider:
         wholes = {storage(operand[0]) for step in steps for operand in (*step.ins, step.out) if not isinstance(operand, Value)}
         tiles = {op.result for op in self.program.body.block.ops if isinstance(op, tile.BufferOp) and op.symbol.data.endswith(".tiles")}
         beside = {memory.owner for memory in self.touches(self.nest)[0] | wholes | tiles} - {ring}
-        taken = sum(scratchpad_bytes(buffer) for buffer in beside if isinstance(buffer, tile.BufferOp))
-        budget = max(panel_budget(self.machine), taken + scratchpad_bytes(ring))
+        taken, panels = (
+            sum(scratchpad_bytes(buffer) for buffer in beside if isinstance(buffer, tile.BufferOp) and (buffer.ring or not rings))
+            for rings in (False, True)
+        )
+        room = min(self.machine.scratchpad.bytes - taken, panel_budget(self.machine) - panels)
+        room = max(room, scratchpad_bytes(ring))
         several = self.program.slots.value.data if now > 1 else 1
         for own in ([now + 1] if layout.own.stored and now > 1 else []) + [now]:
             for others in range(several, 0, -1):
-                if taken + layout.bytes(own, others) <= budget:
+                if layout.bytes(own, others) <= room:
                     return layout, own, others
         return None
 
@@ -181,6 +185,7 @@ class _Rider:
             others = set(users(value.home)) - {self.nest, *self.riding}
             loads, stays = bool(others & followers), others <= followers
             size = nbytes(value.home)
+            total += size * any(place.value is value and self.hidden(value) for place in self.places)
             if value.base is not None:
                 continue
             if index == 0:
@@ -189,13 +194,19 @@ class _Rider:
                 total -= size * loads + size * (stays and bool(others) and not value.loaded)
         return total
 
+    def hidden(self, value: Value) -> bool:
+        """Whether others can read a value where it is part of a larger tensor: they take windows of it and no other shape."""
+        uses = [use.operation for use in value.home.uses]
+        others = [op for op in uses if not set(_users(op)) <= {self.nest, *self.riding}]
+        return bool(others) and shape_of(value.home) == value.shape and all(isinstance(op, tile.WindowOp) for op in others)
+
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def write(self) -> None:
         """Move what has to come first, write the epilogue, and take away what it replaces."""
         assert self.panel is not None
         stage = self.panel.stage
-        found = self.slots(self.panel, self.values, self.steps, self.placed, self.riding)
+        found = self.slots(self.panel, self.values, self.steps, self.places, self.riding)
         assert found is not None
         last = self.riding[-1]
         moved = set(self.ahead)
@@ -206,8 +217,12 @@ class _Rider:
                 op.detach()
                 self.program.body.block.insert_op_before(op, self.nest)
             op = following
+        places = [(place, self.part(place)) for place in self.places]
+        for place, part in places:
+            if self.hidden(place.value):
+                place.value.home.replace_all_uses_with(part)
         writer = Writer(*found, self.program.slots.value.data)
-        epilogue = writer.write(self.steps, self.stored(self.values, self.riding), self.placed)
+        epilogue = writer.write(self.steps, self.stored(self.values, self.riding), places)
         self.program.body.block.insert_ops_before(writer.outside, self.nest)
         body = stage.parent_block()
         assert body is not None
@@ -217,6 +232,14 @@ class _Rider:
             Rewriter.erase_op(blocks)
         for tensor in [value.home for value in self.values.values() if not value.loaded]:
             erase_unused(tensor)
+
+    def part(self, place: Place) -> SSAValue:
+        """The part of a tensor in DRAM where a value goes."""
+        if shape_of(place.home) == place.value.shape:
+            return place.home
+        part = tile.SliceOp(place.home, place.starts, place.value.shape, [1] * len(place.starts))
+        self.program.body.block.insert_op_before(part, self.nest)
+        return part.result
 
 
 def panel_of(stage: tile.StageOp, space: Shape) -> Panel | None:

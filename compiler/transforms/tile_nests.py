@@ -12,6 +12,7 @@ from compiler.schedule.axes import blocked, parse_axes, shared
 from compiler.schedule.blocks import Extents, Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.schedule.plans import Loops, cheapest
+from compiler.transforms.riders import riders
 from compiler.transforms.tile_builder import TileBuilder
 
 FAIR = 2
@@ -105,7 +106,7 @@ class Nest:
                         summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
                         overlaps = self.builder.overlaps(op)
                         gaps = overlaps and blocks.panel_shape(op.tensors[name], "", self.sizes, {}) != train.shape_of(value)
-                        found[name] = Streamed(name, op.tensors[name], True, summed, overlaps, gaps)
+                        found[name] = Streamed(name, op.tensors[name], True, summed, overlaps, gaps, *riders(self.builder, op))
                 elif self.stays_in_dram(value):
                     found[name] = Streamed(name, op.tensors[name])
         return list(found.values())

@@ -121,7 +121,8 @@ class Writer:
         assert isinstance(ring, tile.BufferOp)
         ring.ring = IntegerAttr(own, i64) if own > 1 else None
 
-    def write(self, steps: Sequence[Step], stored: Sequence[Value], placed: Sequence[tuple[Value, Place]]) -> tile.EpilogueOp:
+    def write(self, steps: Sequence[Step], stored: Sequence[Value], places: Sequence[tuple[Place, SSAValue]]) -> tile.EpilogueOp:
+        """The epilogue; ``places``: with the memories that have the values' words."""
         for value in dict.fromkeys(v for step in steps for v in _values(step.ins) if v.loaded):
             piece = self.piece(self.view(value.home, value.shape))
             self.inside.append(tile.CopyOp(piece, self.memory(value), value.layer, value.product))
@@ -135,8 +136,10 @@ class Writer:
         for value in stored:
             home = self.piece(self.view(value.home, value.shape))
             self.inside.append(tile.CopyOp(self.memory(value), home, value.layer, value.product))
-        for value, place in placed:
-            self.place(value, place)
+        for place, part in places:
+            self.inside.append(tile.CopyOp(self.memory(place.value), self.piece(part), place.layer, place.product))
+            if place.fill is not None:
+                self.surround(place, place.fill)
         stage = self.panel.stage
         zeroed = stage.way.data == "zeroed"
         return tile.EpilogueOp(stage.panel, stage.axes.data, stage.tag.data, stage.outside.data, zeroed, self.inside)
@@ -200,20 +203,17 @@ class Writer:
         total = self.piece(out)
         self.inside.append(tile.MapOp(JOIN[op.fn.data], [total, part], total, op.layer.data, op.product.data))
 
-    def place(self, value: Value, place: Place) -> None:
-        """The value's part of a larger tensor is stored panel by panel; what lies around it, before the nest."""
-        starts, home = to_ints(place.part.starts), place.home
-        layer, product = place.fill.layer.data, place.fill.product.data
-        whole = shape_of(home)
-        inner = self.add(tile.SliceOp(home, starts, value.shape, [1] * len(whole)))
-        self.inside.append(tile.CopyOp(self.memory(value), self.piece(inner), layer, product))
-        for begin, sizes in around(whole, value.shape, starts):
-            region = tile.SliceOp(home, begin, sizes, [1] * len(whole))
-            row = tile.memref((1, *sizes[1:]), tile.memref_of(home).element_type, tile.SPAD)
-            fill = tile.BufferOp(f"{value.name}.around{len(self.outside)}", row)
+    def surround(self, place: Place, value: tile.MapOp) -> None:
+        """What lies around the part of a larger tensor is stored before the nest."""
+        whole = shape_of(place.home)
+        for starts, sizes in around(whole, place.value.shape, place.starts):
+            region = tile.SliceOp(place.home, starts, sizes, [1] * len(whole))
+            type = tile.memref((1, *sizes[1:]), tile.memref_of(place.home).element_type, tile.SPAD)
+            fill = tile.BufferOp(f"{place.value.name}.around{len(self.outside)}", type)
             window = tile.WindowOp(region.result, 0, 1)
-            body = [window, tile.CopyOp(fill.result, window.result, layer, product)]
-            self.outside += [region, fill, _again(place.fill, [], fill.result), tile.BlocksOp(sizes[0], self.slots, layer, product, body)]
+            body = [window, tile.CopyOp(fill.result, window.result, place.layer, place.product)]
+            blocks = tile.BlocksOp(sizes[0], self.slots, place.layer, place.product, body)
+            self.outside += [region, fill, _again(value, [], fill.result), blocks]
 
 
 def _again(op: tile.MapOp | tile.ReduceOp, ins: Sequence[SSAValue], out: SSAValue) -> tile.MapOp:
