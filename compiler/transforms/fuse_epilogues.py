@@ -5,7 +5,7 @@ the vector unit works on a panel while it is still in the scratchpad (``tile.epi
 DRAM.  What rides is found here, `write_epilogue.py` writes it.
 """
 
-from collections.abc import Iterator, KeysView, Sequence
+from collections.abc import Iterator, KeysView, Sequence, Set
 from dataclasses import dataclass
 from math import ceil, prod
 from string import ascii_lowercase
@@ -36,8 +36,10 @@ class FuseEpilogues(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for program in op.body.block.ops:
             if isinstance(program, tile.ProgramOp):
-                for nest in [op for op in program.body.block.ops if isinstance(op, tile.NestOp)]:
-                    rider = _Rider(program, nest)
+                ops = list(program.body.block.ops)
+                tiles = {op.result for op in ops if isinstance(op, tile.BufferOp) and op.symbol.data.endswith(".tiles")}
+                for nest in [op for op in ops if isinstance(op, tile.NestOp)]:
+                    rider = _Rider(program, nest, tiles)
                     if rider.stage is not None and rider.find(rider.stage):
                         rider.write()
 
@@ -45,8 +47,8 @@ class FuseEpilogues(ModulePass):
 class _Rider:
     """What rides on one nest."""
 
-    def __init__(self, program: tile.ProgramOp, nest: tile.NestOp) -> None:
-        self.program, self.nest = program, nest
+    def __init__(self, program: tile.ProgramOp, nest: tile.NestOp, tiles: Set[SSAValue]) -> None:
+        self.program, self.nest, self.tiles = program, nest, tiles
         self.machine = to_machine(program.machine)
         stages = [op for op in nest.walk() if isinstance(op, tile.StageOp) and op.way.data in ("out", "zeroed")]
         self.stage = stages[0] if stages else None
@@ -162,8 +164,7 @@ class _Rider:
         assert isinstance(ring, tile.BufferOp)
         now = ring.ring.value.data if ring.ring else 1
         wholes = {storage(operand[0]) for step in steps for operand in (*step.ins, step.out) if not isinstance(operand, Value)}
-        tiles = {op.result for op in self.program.body.block.ops if isinstance(op, tile.BufferOp) and op.symbol.data.endswith(".tiles")}
-        beside = {memory.owner for memory in self.touches(self.nest)[0] | wholes | tiles} - {ring}
+        beside = {memory.owner for memory in self.touches(self.nest)[0] | wholes | self.tiles} - {ring}
         taken, panels = (
             sum(scratchpad_bytes(buffer) for buffer in beside if isinstance(buffer, tile.BufferOp) and (buffer.ring or not rings))
             for rings in (False, True)

@@ -18,6 +18,7 @@ from xdsl.ir import Operation
 
 from compiler.dialects import tile
 from compiler.schedule.tokens import Access
+from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_nest import Nest, Stack
 from compiler.transforms.systolic_streams import Memory, ring_of
@@ -34,8 +35,10 @@ class Epilogue:
         self.nest, self.op, self.stack = nest, op, stack
         self.panel = Memory.of(op.panel)
         self.code: dict[Queue, list[Operation]] = {Queue.vector: []}
-        self.moved: dict[Queue, list[Memory]] = {Queue.dma_in: [], Queue.dma_out: []}
-        """The panels that each DMA queue fills or empties."""
+        filled: list[Memory] = []
+        emptied: list[Memory] = []
+        self.stored = False
+        """Whether the panel itself goes to DRAM."""
         nest.context.around = stack
         for inner in op.body.block.ops:
             if isinstance(inner, tile.TileOp):
@@ -43,15 +46,16 @@ class Epilogue:
                 nest.accesses += piece.accesses
                 for queue, ops in piece.code.items():
                     self.code.setdefault(queue, []).extend(ops)
-            if isinstance(inner, tile.CopyOp):
-                inward = tile.in_dram(inner.src)
-                self.moved[Queue.dma_in if inward else Queue.dma_out].append(Memory.of(inner.dst if inward else inner.src))
+            if isinstance(inner, tile.CopyOp) and tile.in_dram(inner.src):
+                filled.append(Memory.of(inner.dst))
+            elif isinstance(inner, tile.CopyOp) and storage(inner.src) is op.panel:
+                self.stored = True
+            elif isinstance(inner, tile.CopyOp):
+                emptied.append(Memory.of(inner.src))
         nest.context.around = []
-        others = [m for m in self.moved[Queue.dma_out] if m.base != self.panel.base]
-        self.stored = len(others) < len(self.moved[Queue.dma_out])
-        """Whether the panel itself goes to DRAM."""
-        self.slots_in = min((m.slots for m in self.moved[Queue.dma_in]), default=0)
-        self.slots_out = min((m.slots for m in others), default=0)
+        self.slots_in = min((memory.slots for memory in filled), default=0)
+        """Panels of each tensor that DMA fills, 0 if there are none; and of those that it empties, the result's own apart."""
+        self.slots_out = min((memory.slots for memory in emptied), default=0)
         if op.zeroed:
             nest.accesses.append(Access(Queue.vector, self.panel.space, *self.panel.span, True))
 
