@@ -64,13 +64,18 @@ class Epilogue:
         """Whether panels are cleared ahead of the epilogue."""
         return self.op.zeroed is not None and self.panel.slots > 1
 
+    @property
+    def after(self) -> str:
+        """What the panel is when the vector unit is done with it: worked on, if it is stored then, or empty."""
+        return "worked" if self.stored else "empty"
+
     # -- tokens -----------------------------------------------------------------------------------------------------
 
     def token(self, state: str, slots: int) -> int:
         """A semaphore of the panel, or of those that come in or go out; it belongs to all nests that use it alike."""
         last = Queue.dma_out if self.stored else Queue.vector
-        name = f"epilogue{slots}.{last.name}.{state}" if state.startswith("panel") else f"epilogue{slots}.{state}"
-        return self.nest.context.semaphore(name, slots if state.endswith("empty") else 0)
+        kind = f"{'zeroed' if self.op.zeroed else 'out'}.{last.name}." if state.startswith("panel") else ""
+        return self.nest.context.semaphore(f"epilogue{slots}.{kind}{state}", slots if state.endswith("empty") else 0)
 
     def panel_token(self, state: str) -> int:
         return self.token(f"panel.{state}", self.panel.slots)
@@ -79,13 +84,17 @@ class Epilogue:
 
     def first(self, queue: Queue) -> list[Operation]:
         """Ahead of the whole nest."""
-        return self.clear(0) if queue is Queue.vector and self.ahead else []
+        return self.clear(0, []) if queue is Queue.vector and self.ahead else []
 
     def last(self, queue: Queue) -> list[Operation]:
-        """Behind the whole nest: the panel that was cleared for no one."""
-        if queue is Queue.vector and self.ahead:
-            return [self.nest.wait(self.panel_token("full")), self.nest.signal(self.panel_token("empty"))]
-        return []
+        """Behind the whole nest: the panel that was cleared for no one is handed round once more."""
+        steps = {Queue.array: ("full", "done"), Queue.vector: ("done", self.after)}
+        if self.stored:
+            steps[Queue.dma_out] = (self.after, "empty")
+        if queue not in steps or not self.ahead:
+            return []
+        given, taken = steps[queue]
+        return [self.nest.wait(self.panel_token(given)), self.nest.signal(self.panel_token(taken))]
 
     def before(self, queue: Queue) -> list[Operation]:
         """Ahead of a panel's beats."""
@@ -93,7 +102,7 @@ class Epilogue:
             case Queue.array:
                 return [self.nest.wait(self.panel_token("full" if self.op.zeroed else "empty"))]
             case Queue.vector if self.op.zeroed and not self.ahead:
-                return self.clear(0)
+                return self.clear(0, self.stack)
             case _:
                 return []
 
@@ -111,8 +120,8 @@ class Epilogue:
                 waits = [self.panel_token("done"), *(self.token(f"{way}.full", n) for way, n in given)]
                 waits += [self.token(f"{way}.empty", n) for way, n in taken]
                 signals = [self.token(f"{way}.empty", n) for way, n in given] + [self.token(f"{way}.full", n) for way, n in taken]
-                signals.append(self.panel_token("stored" if self.stored else "empty"))
-                ahead = self.clear(1) if self.ahead else []
+                signals.append(self.panel_token(self.after))
+                ahead = self.clear(1, self.stack) if self.ahead else []
                 return [*ahead, *map(nest.wait, waits), *code, *map(nest.signal, signals)]
             case _:
                 return []
@@ -125,13 +134,13 @@ class Epilogue:
         waits = [self.token("out.full", self.slots_out)] if self.slots_out else []
         signals = [self.token("out.empty", self.slots_out)] if self.slots_out else []
         if self.stored:
-            waits.append(self.panel_token("stored"))
+            waits.append(self.panel_token(self.after))
             signals.append(self.panel_token("empty"))
         return [*map(self.nest.wait, waits), *code, *map(self.nest.signal, signals)]
 
-    def clear(self, ahead: int) -> list[Operation]:
+    def clear(self, ahead: int, stack: Stack) -> list[Operation]:
         """Zeros for the array to add to, in the panel so many turns ahead."""
-        ring = ring_of(self.panel, ahead, self.stack)
+        ring = ring_of(self.panel, ahead, stack)
         whole = [Dim(prod(self.panel.shape), self.panel.dtype.size)]
         fill = self.nest.make("vec", fn="copy", dst=self.panel.stream(whole, (), ring, Operand[self.op.tag.data]), a=IMM, imm=0.0)
         return [self.nest.wait(self.panel_token("empty")), fill, self.nest.signal(self.panel_token("full"))]
