@@ -8,6 +8,7 @@ from xdsl.ir import SSAValue
 from compiler.dialects import tile
 from compiler.dialects.train import to_ints
 from compiler.schedule.access import regrouped
+from compiler.transforms.allocate_memory import storage
 
 Shape = tuple[int, ...]
 
@@ -155,7 +156,7 @@ class Reader:
         tensor = tensor_of(memory)
         found = self.find(tensor)
         if found is None:
-            found = Value(shape, memory, copy.layer.data, copy.product.data, _name(value), loaded=True)
+            found = Value(shape, memory, copy.layer.data, copy.product.data, symbol_of(value), loaded=True)
             self.known[tensor] = found
         if found.shape != shape:
             raise UnsuitableError
@@ -166,7 +167,7 @@ class Reader:
             raise UnsuitableError
         copy = self.goes[op.out]
         memory = self.all_of(copy.dst)
-        made = Value(self.seen(memory, shape_of(memory)), memory, copy.layer.data, copy.product.data, _name(op.out))
+        made = Value(self.seen(memory, shape_of(memory)), memory, copy.layer.data, copy.product.data, symbol_of(op.out))
         self.made[op.out] = self.known[tensor_of(memory)] = made
         return made
 
@@ -208,9 +209,11 @@ class Reader:
         self.places.append(Place(value, home, starts, fill, goes.layer.data, goes.product.data))
 
 
-def _name(buffer: SSAValue) -> str:
-    assert isinstance(buffer.owner, tile.BufferOp)
-    return buffer.owner.symbol.data
+def symbol_of(memory: SSAValue) -> str:
+    """What a tensor or buffer is called."""
+    owner = storage(memory).owner
+    assert isinstance(owner, tile.TensorOp | tile.BufferOp)
+    return owner.symbol.data
 
 
 def around(shape: Sequence[int], inner: Sequence[int], starts: Sequence[int]) -> list[tuple[list[int], list[int]]]:

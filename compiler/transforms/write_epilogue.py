@@ -13,7 +13,7 @@ from compiler.dialects.tile_epilogue import part_of
 from compiler.dialects.train import to_ints
 from compiler.schedule.allocate import align
 from compiler.schedule.blocks import WORD
-from compiler.transforms.epilogue_steps import Operand, Place, Shape, Step, Value, around, shape_of
+from compiler.transforms.epilogue_steps import Operand, Place, Shape, Step, Value, around, shape_of, symbol_of
 
 JOIN = {"sum": "add", "max": "max"}
 """The function that makes one of two reductions of parts."""
@@ -81,7 +81,7 @@ class Layout:
                 self.rooms.setdefault(value, self._new(value, last))
             if not isinstance(step.out, Value):
                 if not panel.whole_at_once(step.out[1]):
-                    self.sums.append(Room(f"{step.op.layer.data}.sum", panel.part(step.out[1])))
+                    self.sums.append(Room(f"{symbol_of(step.out[0])}.part", panel.part(step.out[1])))
                 continue
             free = [v for v in ins if v.shape == step.out.shape and last[v] == index and (v.base is None or last[v.base[0]] <= index)]
             free = [v for v in free if not (self.rooms[v].loaded and step.out in stored)]
@@ -209,7 +209,7 @@ class Writer:
         for starts, sizes in around(whole, place.value.shape, place.starts):
             region = tile.SliceOp(place.home, starts, sizes, [1] * len(whole))
             type = tile.memref((1, *sizes[1:]), tile.memref_of(place.home).element_type, tile.SPAD)
-            fill = tile.BufferOp(f"{place.value.name}.around{len(self.outside)}", type)
+            fill = tile.BufferOp(f"{symbol_of(place.home)}.around{len(self.outside)}", type)
             window = tile.WindowOp(region.result, 0, 1)
             body = [window, tile.CopyOp(fill.result, window.result, place.layer, place.product)]
             blocks = tile.BlocksOp(sizes[0], self.slots, place.layer, place.product, body)
