@@ -27,6 +27,7 @@ from compiler.transforms.allocate_memory import AllocateMemory, ScratchpadError
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.convert_train_to_tile import ConvertTrainToTile
 from compiler.transforms.fuse_blocks import FuseBlocks
+from compiler.transforms.fuse_epilogues import FuseEpilogues
 from compiler.transforms.spill import Spill
 from compiler.transforms.widen_groups import WidenGroups, widen
 from isa.collection import no_collection
@@ -110,15 +111,18 @@ def lower_to_systolic(
     schedule: str | Schedule,
     double_buffer: bool = True,
     fused_update: bool = False,
+    epilogues: bool = True,
     times: PassTimes | None = None,
 ) -> ModuleOp:
     """The ``systolic`` level of a training step for one machine and schedule; the step stays as it is.
+
+    Without ``epilogues`` nothing rides on a product, to see what it saves.
 
     Raises:
         UserError: the machine is too small, or an option cannot be used.
     """
     times = times or PassTimes()
-    placing = (FuseBlocks(), Spill(), AllocateMemory())
+    placing = (*([FuseEpilogues()] if epilogues else []), FuseBlocks(), Spill(), AllocateMemory())
     with times.measure(WidenGroups.name):
         train_level = step.module.clone()
         widen(train_level, machine)
@@ -170,11 +174,12 @@ def lower(
     schedule: str | Schedule,
     double_buffer: bool = True,
     fused_update: bool = False,
+    epilogues: bool = True,
     times: PassTimes | None = None,
 ) -> Program:
     """The program of a training step, as :func:`lower_to_systolic`."""
     times = times or PassTimes()
-    options = {"double_buffer": double_buffer, "fused_update": fused_update}
+    options = {"double_buffer": double_buffer, "fused_update": fused_update, "epilogues": epilogues}
     module = lower_to_systolic(step, machine, schedule=schedule, **options, times=times)
     with times.measure("emit"):
         program = emit_program(module, step.weights)

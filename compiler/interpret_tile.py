@@ -120,7 +120,7 @@ class _Nest:
     def __init__(self, op: tile.NestOp, memories: Memories) -> None:
         self.memories = memories
         self.rows, self.cols = op.rows.data, op.cols.data
-        self.panels = {inner.panel: inner.outside.data for inner in op.walk() if isinstance(inner, tile.StageOp)}
+        self.panels = {inner.panel: inner.outside.data for inner in op.walk() if isinstance(inner, tile.StageOp | tile.EpilogueOp)}
         self.w: Array = np.full((1, 1), np.nan)
         self.g: Array | float = 0.0
         self.updated = False
@@ -133,6 +133,9 @@ class _Nest:
                 self.memories[stage.panel].fill(0)
             elif stage.way.data != "out":
                 self.stage(stage, at, out=False)
+        for op in ops:
+            if isinstance(op, tile.EpilogueOp) and op.zeroed:
+                self.memories[op.panel].fill(0)
         for op in ops:
             if isinstance(op, tile.ForOp):
                 extent, step = op.extent.value.data, op.step.value.data
@@ -151,6 +154,12 @@ class _Nest:
                 self.w = resident.reshape(-1, resident.shape[-1]).copy()
             case tile.BeatOp():
                 self.beat(op, at)
+            case tile.EpilogueOp():
+                for inner in op.body.block.ops:
+                    if isinstance(inner, tile.PieceOp):
+                        self.memories[inner.result] = self.piece(inner, at)
+                    else:
+                        _execute(inner, self.memories)
             case tile.UpdateOp():
                 self.w = self.w - op.lr.value.data * (self.g + op.decay.value.data * self.w)
                 self.updated = True
@@ -176,6 +185,15 @@ class _Nest:
             tensor[tuple(source)] = panel[tuple(target)]
         else:
             panel[tuple(target)] = tensor[tuple(source)]
+
+    def piece(self, op: tile.PieceOp, at: Position) -> Array:
+        """What belongs to the panel in hand, in place."""
+        part = []
+        shapes = memref_of(op.input).get_shape(), memref_of(op.result).get_shape()
+        for terms, whole, size in zip(parse_axes(op.axes.data), *shapes, strict=True):
+            start = sum(factor * at[axis].start for axis, factor in terms if axis in op.outside.data) if whole > 1 else 0
+            part.append(slice(start, start + size))
+        return self.memories[op.input][tuple(part)]
 
     def beat(self, op: tile.BeatOp, at: Position) -> None:
         kind = op.kind.data

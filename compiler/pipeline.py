@@ -26,6 +26,7 @@ _PASSES = {
     "add-optimizer": "compiler.transforms.add_optimizer:AddOptimizer",
     "widen-groups": "compiler.transforms.widen_groups:WidenGroups",
     "convert-train-to-tile": "compiler.transforms.convert_train_to_tile:ConvertTrainToTile",
+    "fuse-epilogues": "compiler.transforms.fuse_epilogues:FuseEpilogues",
     "fuse-blocks": "compiler.transforms.fuse_blocks:FuseBlocks",
     "spill": "compiler.transforms.spill:Spill",
     "allocate-memory": "compiler.transforms.allocate_memory:AllocateMemory",

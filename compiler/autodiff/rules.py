@@ -154,7 +154,7 @@ RULES: dict[str, Rule] = {
     "map tanh": lambda b, op, y, x: (lambda g: b.map("tanh_grad", g, y),),
     "map sigmoid": lambda b, op, y, x: (lambda g: b.map("sigmoid_grad", g, y),),
     "map erf": lambda b, op, y, x: (lambda g: b.map("erf_grad", g, x),),
-    "map relu": lambda b, op, y, x: (lambda g: b.map("relu_grad", g, x),),
+    "map relu": lambda b, op, y, x: (lambda g: b.map("relu_grad", g, y),),
     "map leaky_relu": lambda b, op, y, x, a: (
         lambda g: b.map("leaky_relu_grad", g, x, a),
         lambda g: b.map("mul", g, b.map("min", x, 0.0)),

@@ -33,6 +33,7 @@ from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
 from compiler.dialects.tile_base import DRAM, SPAD, MemRef, TileOp, in_dram, memref, memref_of, optional_int, verify_space
+from compiler.dialects.tile_epilogue import EpilogueOp, PieceOp
 from compiler.dialects.tile_loops import BeatOp, DrainOp, ForOp, NestOp, ResidentOp, StageOp, UpdateOp
 from compiler.dialects.tile_work import BlocksOp, CopyOp, MapOp, PoolGradOp, PoolOp, ReduceOp, SgdOp, TransposeOp, WindowOp
 from compiler.dialects.train import ints, to_ints
@@ -195,15 +196,15 @@ def written(op: Operation) -> list[SSAValue]:
 
 
 __all__ = [
-    "DRAM", "SPAD", "BeatOp", "BlocksOp", "BufferOp", "CopyOp", "DrainOp", "ForOp", "MapOp", "MemRef", "NestOp", "PoolGradOp", "PoolOp",
-    "ProgramOp", "PublishOp", "ReduceOp", "ResidentOp", "SgdOp", "SliceOp", "StageOp", "TensorOp", "Tile", "TileOp", "TransposeOp",
-    "UpdateOp", "ViewOp", "WindowOp", "in_dram", "memref", "memref_of", "written",
+    "DRAM", "SPAD", "BeatOp", "BlocksOp", "BufferOp", "CopyOp", "DrainOp", "EpilogueOp", "ForOp", "MapOp", "MemRef", "NestOp", "PieceOp",
+    "PoolGradOp", "PoolOp", "ProgramOp", "PublishOp", "ReduceOp", "ResidentOp", "SgdOp", "SliceOp", "StageOp", "TensorOp", "Tile", "TileOp",
+    "TransposeOp", "UpdateOp", "ViewOp", "WindowOp", "in_dram", "memref", "memref_of", "written",
 ]  # fmt: skip
 
 Tile = Dialect(
     "tile",
     [
         ProgramOp, TensorOp, PublishOp, BufferOp, ViewOp, SliceOp, WindowOp, BlocksOp, CopyOp, MapOp, ReduceOp, TransposeOp, PoolOp,
-        PoolGradOp, SgdOp, NestOp, ForOp, ResidentOp, DrainOp, StageOp, BeatOp, UpdateOp,
+        PoolGradOp, SgdOp, NestOp, ForOp, ResidentOp, DrainOp, StageOp, BeatOp, UpdateOp, EpilogueOp, PieceOp,
     ],
 )  # fmt: skip

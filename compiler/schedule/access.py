@@ -1,7 +1,8 @@
 """Strides of tensors, and access patterns with as few dimensions as possible."""
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from operator import mul
 
 
 def row_major(shape: Sequence[int], size: int) -> tuple[int, ...]:
@@ -37,3 +38,22 @@ def collapse(shape: Sequence[int], patterns: Sequence[Sequence[int]]) -> tuple[l
     if not counts:
         return [1], [[0] for _ in patterns]
     return counts, merged
+
+
+def regrouped(shape: Sequence[int], space: Sequence[int], target: Sequence[int]) -> tuple[int, ...] | None:
+    """A tensor that broadcasts to ``space`` as it broadcasts to ``target``, which has the same words in other dimensions.
+
+    None where it repeats along part of a dimension of the target.
+    """
+    own = (*([1] * (len(space) - len(shape))), *shape)
+    ends, target_ends = list(accumulate(space, mul)), list(accumulate(target, mul))
+    found = [1] * len(target)
+    for begin, end in pairwise(sorted({1} | set(ends) & set(target_ends))):
+        part = [i for i, words in enumerate(ends) if begin < words <= end]
+        if all(own[i] == space[i] for i in part):
+            for i, words in enumerate(target_ends):
+                if begin < words <= end:
+                    found[i] = target[i]
+        elif any(own[i] != 1 for i in part):
+            return None
+    return tuple(found)

@@ -42,6 +42,12 @@ def longest_first(buffer: Lifetime) -> tuple[int, ...]:
     return buffer.first - buffer.last, -buffer.size
 
 
+def tightest_first(lifetimes: Sequence[Lifetime]) -> Order:
+    """What is in use when there is the least room comes first: all else has gaps to fill."""
+    live = live_bytes(lifetimes)
+    return lambda buffer: (-max(live[buffer.first : buffer.last + 1]), *longest_first(buffer))
+
+
 def allocate(lifetimes: Sequence[Lifetime], order: Order = largest_first) -> tuple[list[int], int]:
     """Byte address of each buffer, and the bytes needed in all: first fit, in this order."""
     addresses = [0] * len(lifetimes)
@@ -95,7 +101,7 @@ def allocate_roomy(lifetimes: Sequence[Lifetime], capacity: int) -> tuple[list[i
         addresses, total = allocate(rested(lifetimes, int(capacity * share)))
         if total <= capacity:
             return addresses, total
-    for order in (largest_first, longest_first):
+    for order in (largest_first, longest_first, tightest_first(lifetimes)):
         addresses, total = allocate(lifetimes, order)
         if total <= capacity:
             return addresses, total

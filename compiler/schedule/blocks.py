@@ -51,6 +51,10 @@ class Streamed:
     overlaps: bool = False
     gaps: bool = False
     """Whether it has words that no product adds to."""
+    beside: int = 0
+    """Panels of its size for what the vector unit does with it, if that rides on the nest (see ``tile.epilogue``)."""
+    again: int = 0
+    """DRAM bytes that are moved because it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +171,20 @@ class Flow:
     """Whether they are sums that go out unfinished, and come in again."""
     zeros: int
     """Bytes that are set to 0 in DRAM before."""
+    beside: int = 0
+    """Panels of its size for what rides on it."""
+    again: int = 0
+    """Bytes that are moved afterwards because nothing does."""
 
     @property
     def taken(self) -> int:
         """Scratchpad bytes of its panels."""
-        return self.slots * self.panel
+        return (self.slots + self.beside) * self.panel
 
     @property
     def traffic(self) -> int:
         """DRAM bytes."""
-        return self.zeros + self.moved * (2 if self.accumulates else 1)
+        return self.zeros + self.moved * (2 if self.accumulates else 1) + self.again
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +201,17 @@ class Nest:
     summed: frozenset[str]
     """Axes over which accumulators hold sums: blocks of these add theirs to those in DRAM."""
 
-    def flow(self, plan: Plan, tensor: Streamed, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int]) -> Flow:
+    def flow(
+        self, plan: Plan, tensor: Streamed, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int], *, rides: bool = False
+    ) -> Flow:
         """What the plan does with a tensor; ``sizes`` and ``turns``: of all axes, those in blocks split."""
         axes, panels = blocked(tensor.axes, plan.blocks), panels_of(tensor, plan, order, sizes, turns, self.tiles)
         tiled = {axis: sizes[axis] for axis in self.tiles if axis in panels.outside}
         moved = prod(panel_shape(axes, panels.outside, sizes, tiled) if tiled else panels.shape)
         moved *= prod(turns[axis] for axis in enclosing(order, panels.outside) if axis not in tiled)
         zeros = prod(panel_shape(axes, "", sizes, {})) if panels.zeros else 0
-        return Flow(WORD * prod(panels.shape), panels.slots, WORD * moved, panels.accumulates, WORD * zeros)
+        extra = (tensor.beside, 0) if rides and not panels.accumulates and not panels.zeros else (0, tensor.again)
+        return Flow(WORD * prod(panels.shape), panels.slots, WORD * moved, panels.accumulates, WORD * zeros, *extra)
 
     def tile_traffic(self, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int]) -> int:
         """DRAM bytes of what is held in the array: the stationary operand's tiles and the accumulators'."""

@@ -27,7 +27,9 @@ def least_traffic(made: int, read: int, capacity: int) -> int:
 def needed_again(
     graph: train.GraphOp, root: Callable[[SSAValue], SSAValue], users: Callable[[SSAValue], Iterable[Operation]]
 ) -> tuple[int, int]:
-    """Bytes of ``made`` and ``read`` in :func:`least_traffic`; parts of tensors, of which not all may be needed, are left out.
+    """Bytes of ``made`` and ``read`` in :func:`least_traffic`.
+
+    Parts of tensors, of which not all may be needed, are left out, and what lies in a larger tensor that backward reads too.
 
     Args:
         graph: forward, loss and backward, in this order.
@@ -37,9 +39,14 @@ def needed_again(
     order = {op: number for number, op in enumerate(graph.body.block.ops)}
     turn = min((order[op] for op in order if _is_backward(op)), default=len(order))
     made = read = 0
+
+    def in_larger(readers: Iterable[Operation]) -> bool:
+        larger = [op for op in readers if isinstance(op, train.PlaceOp | train.ConcatOp) and order[op] < turn]
+        return any(order[op] >= turn for place in larger for op in users(place.result) if not isinstance(op, train.OutputOp))
+
     for value in dict.fromkeys(root(result) for op in order for result in op.results):
         readers = list(users(value))
-        if any(isinstance(op, train.SliceOp) for op in (value.owner, *readers)):
+        if any(isinstance(op, train.SliceOp) for op in (value.owner, *readers)) or in_larger(readers):
             continue
         size = WORD * prod(shape_of(value))
         at = [order[op] for op in readers if not isinstance(op, train.OutputOp)]

@@ -57,18 +57,18 @@ class Loops:
     slots: int
 
 
-def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine) -> Estimate:
+def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine, *, rides: bool = False) -> Estimate:
     """The cost of a plan: with two slots DRAM and array work side by side.
 
     What they do one after the other: the first panels come in, the last ones go out, sums of which there is only one panel change, and
-    accumulators that blocks add to go out before those of the next block come in.
+    accumulators that blocks add to go out before those of the next block come in.  ``rides``: whether what follows the product does so.
     """
     order, sizes = plan.order(loops.inner), plan.split(nest.sizes)
     turns = turns_of(sizes, nest.tiles)
     beats = loops.products * prod(sizes[axis] for axis in loops.time)
     rows, cols = machine.rows, machine.cols
     array = prod(turns[axis] for axis in order) * (max(beats, rows + 1) if loops.slots > 1 else 2 * rows + cols + beats - 2)
-    flows = [nest.flow(plan, tensor, order, sizes, turns) for tensor in nest.tensors]
+    flows = [nest.flow(plan, tensor, order, sizes, turns, rides=rides) for tensor in nest.tensors]
     traffic = nest.tile_traffic(order, sizes, turns) + sum(flow.traffic for flow in flows)
     bandwidth = machine.dram.bytes_per_cycle
     exposed = sum(flow.panel + 2 * flow.moved * flow.accumulates for flow in flows) / bandwidth
@@ -87,12 +87,13 @@ def cheapest(nest: Nest, loops: Loops, machine: Machine, most: int, room: int) -
 
     Single buffers are looked at where with two of them nothing comes near to what the nest takes with all of every tensor there.
     """
-    floor = estimate(nest, loops, Plan(slots=loops.slots), machine).cycles
+    floor = estimate(nest, loops, Plan(slots=loops.slots), machine, rides=True).cycles
+    follows = (True, False) if any(tensor.again for tensor in nest.tensors) else (False,)
     inside: Estimate | None = None
     best: Estimate | None = None
     for number in sorted({loops.slots, 1}, reverse=True):
-        for plan in plans(nest, loops.walked, number):
-            cost = estimate(nest, loops, plan, machine)
+        for plan, rides in product(plans(nest, loops.walked, number), follows):
+            cost = estimate(nest, loops, plan, machine, rides=rides)
             if cost.taken <= most and (best is None or cost.key < best.key):
                 best = cost
             if cost.taken <= room and (inside is None or cost.key < inside.key):

@@ -29,7 +29,7 @@ def nbytes(value: SSAValue) -> int:
 
 def storage(value: SSAValue) -> SSAValue:
     """The tensor or buffer behind views and slices."""
-    while isinstance(value.owner, tile.ViewOp | tile.SliceOp | tile.WindowOp):
+    while isinstance(value.owner, tile.ViewOp | tile.SliceOp | tile.WindowOp | tile.PieceOp):
         value = value.owner.input
     return value
 

@@ -83,7 +83,7 @@ def _token(context: Context, op: str, pair: tokens.Pair, piece: Piece) -> Operat
 def _piece(context: Context, op: tile.TileOp) -> Piece:
     match op:
         case tile.NestOp():
-            return lower_nest(context, op)
+            return lower_nest(context, op, _piece)
         case tile.CopyOp():
             return lower_copy(context, op)
         case tile.MapOp():

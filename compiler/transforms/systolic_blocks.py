@@ -15,9 +15,9 @@ def lower_blocks(context: Context, op: tile.BlocksOp, lower: Callable[[Context, 
     """The pieces of the operations inside, in one loop for each queue."""
     provenance = context.provenance(op.layer.data, op.product.data)
     count = op.count.value.data
-    context.around = Loop("i", count, 1) if count > 1 else None
+    context.around = [Loop("i", count, 1)] if count > 1 else []
     pieces = [lower(context, inner) for inner in op.body.block.ops if isinstance(inner, tile.TileOp)]
-    context.around = None
+    context.around = []
     code: dict[Queue, list[Operation]] = {}
     for piece in pieces:
         for queue, ops in piece.code.items():

@@ -31,8 +31,8 @@ class Context:
         self.slots = program.slots.value.data
         self.semaphores: dict[str, int] = {}
         """Initial tokens by name; a semaphore's index is its position."""
-        self.around: Loop | None = None
-        """The loop of the ``tile.blocks`` being lowered."""
+        self.around: Sequence[Loop] = ()
+        """The loops around what is being lowered inside a ``tile.blocks`` or a ``tile.epilogue``."""
         self._entries: dict[tuple[str, str, int], int] = {}
         self._macs: list[int] = []
         self._traffic: list[int] = []
@@ -90,7 +90,7 @@ class Context:
     def _compulsory(self, left: dict[SSAValue, int], value: SSAValue) -> None:
         """Count the bytes of a value, as far as they are not more than what is left of its tensor; a block stands for all blocks."""
         tensor = storage(value)
-        while isinstance(value.owner, tile.WindowOp):
+        while isinstance(value.owner, tile.WindowOp | tile.PieceOp):
             value = value.owner.input
         moved = min(nbytes(value), left.setdefault(tensor, nbytes(tensor)))
         left[tensor] -= moved

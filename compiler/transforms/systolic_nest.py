@@ -24,8 +24,8 @@ class Nest:
         self.tile = {f.axis.data: f.step.value.data for f in loops if f.axis.data in self.rows + self.cols}
         self.single = context.slots == 1
         self.stages = [inner for inner in op.walk() if isinstance(inner, tile.StageOp)]
-        self.panels: dict[SSAValue, tuple[tile.StageOp, Stack]] = {}
-        """The stage of each panel, and the loops around it: they choose its slot."""
+        self.panels: dict[SSAValue, tuple[tile.StageOp | tile.EpilogueOp, Stack]] = {}
+        """The stage or epilogue of each panel, and the loops around it: they choose its slot."""
         self.resident = next((inner for inner in op.walk() if isinstance(inner, tile.ResidentOp)), None)
         self.drain = next((inner for inner in op.walk() if isinstance(inner, tile.DrainOp)), None)
         self.update = next((inner for inner in op.walk() if isinstance(inner, tile.UpdateOp)), None)

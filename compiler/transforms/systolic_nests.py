@@ -11,6 +11,7 @@ from compiler.schedule.axes import strides_of
 from compiler.transforms import systolic_rings as rings
 from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
+from compiler.transforms.systolic_epilogue import Epilogue, Lower
 from compiler.transforms.systolic_nest import Nest, Stack
 from compiler.transforms.systolic_panels import clear_panel, load_panel, panel_token, store_panel
 from compiler.transforms.systolic_streams import Loop, Memory, dim_of, ring_of, steps
@@ -18,18 +19,25 @@ from isa.instructions import ALWAYS, HELD, NEVER, Queue, When
 from isa.stream import Operand, Stream
 
 
-def lower_nest(context: Context, op: tile.NestOp) -> Piece:
-    """The code of a nest, for each queue, and what it touches."""
-    return _Lowering(context, op).piece()
+def lower_nest(context: Context, op: tile.NestOp, lower: Lower) -> Piece:
+    """The code of a nest, for each queue, and what it touches; ``lower``: how the operations of an epilogue are lowered."""
+    return _Lowering(context, op, lower).piece()
 
 
 class _Lowering(Nest):
     """The structure of the code: which queue does what in which loop, and the beats."""
 
+    def __init__(self, context: Context, op: tile.NestOp, lower: Lower) -> None:
+        super().__init__(context, op)
+        self.lower = lower
+        self.epilogue: Epilogue | None = None
+
     def piece(self) -> Piece:
         self.context.work(self.op.macs.value.data)
         body = list(self.op.body.block.ops)
         code = {queue: self.body(queue, body, []) for queue in Queue}
+        if self.epilogue is not None:
+            code = {queue: [*self.epilogue.first(queue), *ops, *self.epilogue.last(queue)] for queue, ops in code.items()}
         tiles = prod(Loop(f.axis.data, f.extent.value.data, f.step.value.data).count for f in self.tile_loops())
         if self.resident is not None and self.resident.slot:
             self.context.advance(self.resident.slot[0], tiles)
@@ -43,6 +51,7 @@ class _Lowering(Nest):
         """What a queue does in a loop's body, between the handshakes that the body as a whole needs."""
         out: list[Operation] = []
         stages = [op for op in ops if isinstance(op, tile.StageOp)]
+        epilogue = self.epilogue_of(ops, stack)
         has_resident = any(isinstance(op, tile.ResidentOp) for op in ops)
         has_drain = any(isinstance(op, tile.DrainOp) for op in ops)
         if queue is Queue.array:
@@ -51,6 +60,8 @@ class _Lowering(Nest):
                 out.append(self.wait(panel_token(self, stage, "empty" if stage.way.data == "out" else "full")))
             if self.single and has_drain:
                 out.append(self.wait(self.context.semaphore("g.free", 1)))
+        if epilogue is not None:
+            out += epilogue.before(queue)
         loaded = not self.turns_over(axis, ops)
         for op in ops:
             if queue is Queue.dma_in and not loaded and not isinstance(op, tile.StageOp):
@@ -62,6 +73,9 @@ class _Lowering(Nest):
             elif isinstance(op, tile.BeatOp):
                 if queue is Queue.array:
                     out += self.beat(op, ops, stack)
+            elif isinstance(op, tile.EpilogueOp):
+                assert epilogue is not None
+                out += epilogue.work(queue)
             else:
                 out += self.step(queue, op, stack)
         if queue is Queue.dma_out:
@@ -69,12 +83,22 @@ class _Lowering(Nest):
                 out += store_panel(self, stage, stack)
             if self.turns_over(axis, ops):
                 out.append(self.signal(self.context.semaphore("p.turn", 1)))
+        if epilogue is not None:
+            out += epilogue.stores(queue)
         if queue is Queue.array:
             for stage in stages:
                 out.append(self.signal(panel_token(self, stage, "empty" if stage.way.data == "in" else "done")))
             if self.single and has_resident:
                 out.append(self.signal(self.context.semaphore("tile.free", 1)))
         return out
+
+    def epilogue_of(self, ops: Sequence[Operation], stack: Stack) -> Epilogue | None:
+        """The epilogue at the end of a loop's body, if there is one."""
+        op = next((op for op in ops if isinstance(op, tile.EpilogueOp)), None)
+        if op is not None and self.epilogue is None:
+            self.panels[storage(op.panel)] = op, list(stack)
+            self.epilogue = Epilogue(self, op, list(stack), self.lower)
+        return self.epilogue if op is not None else None
 
     def loop(self, queue: Queue, op: tile.ForOp, stack: Stack) -> list[Operation]:
         loop = Loop(op.axis.data, op.extent.value.data, op.step.value.data)

@@ -1,7 +1,7 @@
 """Tile-level memories as streams of the ISA."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerType
@@ -31,26 +31,6 @@ def dtype_of(element: Attribute) -> DType:
             return DType.i32
 
 
-def _layout(value: SSAValue, size: int) -> tuple[int, tuple[int, ...], int]:
-    """Byte offset in the tensor or buffer behind a value, byte strides, and bytes from one block to the next."""
-    owner, shape = value.owner, tile.memref_of(value).get_shape()
-    match owner:
-        case tile.SliceOp():
-            offset, strides, step = _layout(owner.input, size)
-            offset += sum(start * stride for start, stride in zip(to_ints(owner.starts), strides, strict=True))
-            return offset, tuple(by * stride for by, stride in zip(to_ints(owner.steps), strides, strict=True)), step
-        case tile.WindowOp():
-            offset, strides, _ = _layout(owner.input, size)
-            axis = owner.axis.value.data
-            return offset, strides, strides[axis] * shape[axis]
-        case tile.ViewOp():
-            offset, strides, step = _layout(owner.input, size)
-            assert strides == row_major(tile.memref_of(owner.input).get_shape(), size), "only side by side words have another shape"
-            return offset, row_major(shape, size), step
-        case _:
-            return 0, row_major(shape, size), 0
-
-
 @dataclass(frozen=True, slots=True)
 class Loop:
     """A hardware loop of one queue that walks a named axis."""
@@ -62,6 +42,29 @@ class Loop:
     @property
     def count(self) -> int:
         return ceil(self.extent / self.step)
+
+
+def _layout(value: SSAValue, size: int, around: Sequence[Loop]) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Byte offset in the tensor or buffer behind a value, byte strides, and bytes that each loop around moves it on by."""
+    owner, shape = value.owner, tile.memref_of(value).get_shape()
+    match owner:
+        case tile.SliceOp():
+            offset, strides, moves = _layout(owner.input, size, around)
+            offset += sum(start * stride for start, stride in zip(to_ints(owner.starts), strides, strict=True))
+            return offset, tuple(by * stride for by, stride in zip(to_ints(owner.steps), strides, strict=True)), moves
+        case tile.WindowOp():
+            offset, strides, _ = _layout(owner.input, size, around)
+            axis = owner.axis.value.data
+            return offset, strides, (strides[axis] * shape[axis],) * len(around)
+        case tile.PieceOp():
+            offset, strides, _ = _layout(owner.input, size, around)
+            return offset, strides, steps(owner.moves(strides), around)
+        case tile.ViewOp():
+            offset, strides, moves = _layout(owner.input, size, around)
+            assert strides == row_major(tile.memref_of(owner.input).get_shape(), size), "only side by side words have another shape"
+            return offset, row_major(shape, size), moves
+        case _:
+            return 0, row_major(shape, size), (0,) * len(around)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +81,28 @@ class Memory:
     slots: int
     slot_bytes: int
     outer: tuple[int, ...] = ()
-    """Bytes that each loop of a ``tile.blocks`` around it moves it on by."""
+    """Bytes that each loop of a ``tile.blocks``, or around a ``tile.epilogue``, moves it on by."""
     turns: tuple[int, ...] = ()
     """Turns of those loops."""
     slot: Ring | None = None
-    """Which buffer of a ring is meant, in a ``tile.blocks``."""
+    """Which buffer of a ring is meant there."""
 
     @staticmethod
-    def of(value: SSAValue, around: "Loop | None" = None) -> "Memory":
-        """The memory that a value stands for, once it is allocated; ``around``: the loop of the ``tile.blocks`` that it is used in."""
+    def of(value: SSAValue, around: Sequence[Loop] = ()) -> "Memory":
+        """The memory that a value stands for, once it is allocated; ``around``: the loops of what it is used in, see ``outer``."""
         owner = storage(value).owner
         assert isinstance(owner, tile.TensorOp | tile.BufferOp)
         assert owner.address is not None
         type = tile.memref_of(value)
         dtype = dtype_of(type.element_type)
-        offset, strides, step = _layout(value, dtype.size)
+        offset, strides, moves = _layout(value, dtype.size, around)
         ring = owner.ring.value.data if isinstance(owner, tile.BufferOp) and owner.ring else 1
         space = Space.dram if isinstance(owner, tile.TensorOp) else Space.spad
-        size = align(nbytes(owner.result))
-        slot = Ring(ring, size, 0, (1,)) if around is not None and ring > 1 else None
-        return Memory(
+        memory = Memory(
             space, owner.address.value.data + offset, dtype, type.get_shape(), strides, owner.symbol.data, ring,
-            size, (step,) if around else (), (around.count,) if around else (), slot,
+            align(nbytes(owner.result)), moves, tuple(loop.count for loop in around),
         )  # fmt: skip
+        return replace(memory, slot=ring_of(memory, 0, around)) if around else memory
 
     @property
     def span(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from compiler.schedule.blocks import Extents, Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.schedule.plans import Estimate, Loops, cheapest
 from compiler.schedule.tilings import tilings
+from compiler.transforms.riders import riders
 from compiler.transforms.tile_builder import TileBuilder
 
 FAIR = 2
@@ -116,7 +117,7 @@ class Nest:
                         summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
                         overlaps = self.builder.overlaps(op)
                         gaps = overlaps and blocks.panel_shape(op.tensors[name], "", self.sizes, {}) != train.shape_of(value)
-                        found[name] = Streamed(name, op.tensors[name], True, summed, overlaps, gaps)
+                        found[name] = Streamed(name, op.tensors[name], True, summed, overlaps, gaps, *riders(self.builder, op))
                 elif self.stays_in_dram(value):
                     found[name] = Streamed(name, op.tensors[name])
         return list(found.values())
@@ -137,9 +138,9 @@ class Nest:
     def choose(self) -> tuple[Plan, Extents]:
         """The quickest plan and tiling of those whose panels fit, by estimate."""
         tensors = self.streamed_from_dram
-        tilings = self.tilings()
+        ways = self.tilings()
         if not tensors:
-            return Plan(), tilings[0]
+            return Plan(), ways[0]
         drained = [op for op in self.products if self.mapping.beat(op.role.data) == "dw"]
         nests = [
             blocks.Nest(
@@ -148,7 +149,7 @@ class Nest:
                 stored=any(self.wanted_in_dram(op.result) for op in drained),
                 summed=frozenset(a for a, c in self.classes.items() if any(SUMMED[op.role.data] == c for op in drained)),
             )
-            for tiling in tilings
+            for tiling in ways
         ]  # fmt: skip
         streamed = {tensor.name for tensor in tensors}
         whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}

@@ -15,6 +15,7 @@ from compiler.transforms import convert_train_to_tile
 from compiler.transforms.allocate_memory import AllocateMemory
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
 from compiler.transforms.fuse_blocks import FuseBlocks
+from compiler.transforms.fuse_epilogues import FuseEpilogues
 from compiler.transforms.spill import Spill
 from compiler.transforms.widen_groups import widen
 from emulator import Emulator
@@ -67,6 +68,7 @@ def tiles(module: ModuleOp, setting: Setting) -> ModuleOp:
 
 def program(module: ModuleOp, leaves: Mapping[str, np.ndarray]) -> Program:
     """The program of a tile level, checked; raises UserError where the scratchpad is too small."""
+    FuseEpilogues().apply(Context(), module)
     FuseBlocks().apply(Context(), module)
     Spill().apply(Context(), module)
     AllocateMemory().apply(Context(), module)

@@ -57,6 +57,19 @@ PROGRAM = f"""builtin.module {{
       tile.drain %6 "bk" as "dX" : memref<5x4xf32, "spad">
       tile.drain %10 "kn" as "dW" through %g, %p : memref<4x3xf32, "dram">, memref<32x32xf32, "spad">, memref<32x32xf32, "spad">
     }}
+    %panels = tile.buffer "Y.panels" ring 2 : memref<5x2xf32, "spad">
+    %bias = tile.buffer "bias" : memref<1x4xf32, "spad">
+    tile.nest rows "k" cols "n" stream "b" layer "fc" product "fwd" macs 120 {{
+      tile.for "n" to 4 step 2 {{
+        tile.epilogue %panels "bn" as "Y" by "n" : memref<5x2xf32, "spad"> {{
+          %piece = tile.piece %bias "an" by "n" : memref<1x4xf32, "spad"> to memref<1x2xf32, "spad">
+          tile.map "add"(%panels, %piece) to %panels layer "fc" product "vector" : (memref<5x2xf32, "spad">, memref<1x2xf32, "spad">) to memref<5x2xf32, "spad">
+        }}
+      }}
+      tile.epilogue zeroed %6 "bk" as "dX" by "" : memref<5x4xf32, "spad"> {{
+        tile.map "exp"(%6) to %6 layer "fc" product "vector" : (memref<5x4xf32, "spad">) to memref<5x4xf32, "spad">
+      }}
+    }}
     %12 = tile.buffer "update.grad" ring 2 : memref<12xf32, "spad">
     %13 = tile.buffer "update.weight" ring 2 : memref<12xf32, "spad">
     tile.sgd %10 with(%1, %12, %13) lr 1.000000e-01 momentum 0.000000e+00 decay 0.000000e+00 layer "fc.w" product "update" : memref<4x3xf32, "dram"> with(memref<4x3xf32, "dram">, memref<12xf32, "spad">, memref<12xf32, "spad">)
@@ -129,6 +142,14 @@ END = 'layer "fc" product "vector"'
         (f'tile.stage "inout" %far "bk" as "X" panel %x by "b" : {DRAM}, {SPAD}', None),
         (f'tile.stage "back" %far "bk" as "X" panel %x by "b" : {DRAM}, {SPAD}', "a panel goes in, out, zeroed or inout, not 'back'"),
         (f'tile.stage "in" %far "b" as "X" panel %x by "b" : {DRAM}, {SPAD}', "axes 'b' do not fit"),
+        (f'tile.epilogue %far "bk" as "Y" by "b" : {DRAM} {{ %0 = tile.piece %x "bk" by "b" : {SPAD} to {ROW} }}', "a tensor in spad"),
+        (f'tile.epilogue %x "b" as "Y" by "b" : {SPAD} {{ tile.copy %far to %x {END} : {DRAM} to {SPAD} }}', "axes 'b' do not fit"),
+        (f'tile.epilogue %x "bk" as "Z" by "b" : {SPAD} {{ tile.copy %far to %x {END} : {DRAM} to {SPAD} }}', "no operand 'Z'"),
+        (f'tile.epilogue %x "bk" as "Y" by "b" : {SPAD} {{ %0 = tile.piece %x "bk" by "b" : {SPAD} to {ROW} }}', None),
+        (f'tile.epilogue %x "bk" as "Y" by "k" : {SPAD} {{ %0 = tile.piece %x "bk" by "b" : {SPAD} to {ROW} }}', "choose the panel"),
+        (f'%0 = tile.piece %x "b" by "b" : {SPAD} to {ROW}', "axes 'b' do not fit"),
+        (f'%0 = tile.piece %x "bk" by "k" : {SPAD} to {ROW}', "1 of dimension 0 are no part of .* that loops over 'k' choose"),
+        (f'%0 = tile.piece %x "bk" by "b" : {SPAD} to {PART}', "2 of dimension 0 are no part"),
         (f'tile.beat "dw" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', None),
         (f'tile.beat "dy" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', "no beat 'dy'"),
         (f'tile.beat "dw" computes "dw"(%x "bk" as "Z", %y "bn" as "dY") : {SPAD}, {OTHER}', "no operand 'Z'"),

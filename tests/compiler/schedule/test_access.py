@@ -3,10 +3,11 @@
 from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.schedule.access import broadcast, collapse, row_major
+from compiler.schedule.access import broadcast, collapse, regrouped, row_major
 
 SHAPES = st.lists(st.sampled_from((1, 2, 3, 4)), max_size=5).map(tuple)
 
@@ -67,3 +68,23 @@ def test_contiguous_tensors_collapse_to_one_dimension() -> None:
     assert collapse((2, 3, 4), [(48, 16, 4), (48, 16, 4)]) == ([24], [[4], [4]])
     assert collapse((2, 3, 4), [(48, 16, 4), (0, 16, 4)]) == ([2, 12], [[48, 4], [0, 4]])
     assert collapse((), [()]) == ([1], [[0]])
+
+
+@pytest.mark.parametrize(
+    ("shape", "space", "target", "expected"),
+    [
+        ((8, 6, 2, 5), (8, 6, 2, 5), (8, 6, 10), (8, 6, 10)),
+        ((8, 6, 10), (8, 6, 10), (8, 6, 2, 5), (8, 6, 2, 5)),
+        ((1, 6, 1, 1), (8, 6, 2, 5), (8, 6, 10), (1, 6, 1)),
+        ((6, 1, 1), (8, 6, 2, 5), (8, 6, 2, 5), (1, 6, 1, 1)),
+        ((1, 6), (8, 6), (8, 6, 1), (1, 6, 1)),
+        ((1, 1, 480), (1, 1, 480), (8, 60), (8, 60)),
+        ((3, 4), (3, 4), (2, 6), (2, 6)),
+        ((1,), (8, 6), (48,), (1,)),
+        ((5,), (8, 6, 2, 5), (8, 6, 10), None),
+        ((1, 4), (3, 4), (2, 6), None),
+    ],
+)
+def test_regrouped(shape: tuple[int, ...], space: tuple[int, ...], target: tuple[int, ...], expected: tuple[int, ...] | None) -> None:
+    """None: it repeats along part of a dimension of the target."""
+    assert regrouped(shape, space, target) == expected

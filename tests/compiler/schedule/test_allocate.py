@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.schedule.allocate import ALIGN, Lifetime, allocate, allocate_roomy, live_bytes
+from compiler.schedule.allocate import ALIGN, Lifetime, allocate, allocate_roomy, largest_first, live_bytes, longest_first
 
 
 @st.composite
@@ -60,3 +60,14 @@ def test_with_room_for_all_nothing_is_used_twice(buffers: list[Lifetime]) -> Non
 @given(lifetimes().filter(bool))
 def test_too_little_memory_is_told(buffers: list[Lifetime]) -> None:
     assert allocate_roomy(buffers, max(live_bytes(buffers)) - 1) is None
+
+
+def test_what_is_in_use_at_the_tightest_moment_is_placed_first() -> None:
+    """Largest or longest first leaves gaps in which the others do not fit side by side: they take more than is in use at most."""
+    tight = [(3, 4, 5), (2, 2, 2), (3, 5, 5), (2, 5, 5), (4, 3, 4)]
+    buffers = [Lifetime(size * ALIGN, first, last) for size, first, last in tight]
+    assert max(live_bytes(buffers)) == 8 * ALIGN
+    assert all(allocate(buffers, order)[1] > 8 * ALIGN for order in (largest_first, longest_first))
+    found = allocate_roomy(buffers, 8 * ALIGN)
+    assert found is not None
+    assert found[1] == 8 * ALIGN

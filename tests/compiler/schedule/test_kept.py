@@ -73,3 +73,15 @@ def test_parts_do_not_count() -> None:
   %p = train.slice %x from [0, 0] by [1, 1] layer "cut" role "grad" : (tensor<4x6xf32>) -> tensor<4x5xf32>
   train.output "grad" "grad/p" %p : tensor<4x5xf32>"""
     assert counted(LAYER + BACKWARD + part) == (4 * 20, 4 * 30)
+
+
+def test_what_lies_in_a_larger_tensor_counts_once() -> None:
+    """Backward reads z and the padded z: whoever keeps the larger one has both."""
+    padded = """
+      %p = train.place %z at [1, 0] by [1, 1] in 0.000000e+00 layer "pad" role "fwd" : (tensor<4x5xf32>) -> tensor<6x5xf32>
+    """
+    read = """
+      %more = train.map "neg"(%p) layer "pad" role "grad" : (tensor<6x5xf32>) -> tensor<6x5xf32>
+    """
+    assert counted(LAYER + padded + BACKWARD + read) == (4 * 30, 4 * (24 + 30))
+    assert counted(LAYER + padded + BACKWARD) == (4 * 20, 4 * (24 + 30))

@@ -31,7 +31,7 @@ train.graph @shared {
 // CHECK-NEXT:  [[DB:%.*]] = train.reshape [[SUM]] layer "fc2" role "grad"
 // CHECK-NEXT:  [[DR:%.*]] = train.product "bn,nk->bk"([[DY]], [[W]]) layer "fc2" role "dx"
 // CHECK-NEXT:  [[DW2:%.*]] = train.product "bk,bn->nk"([[R]], [[DY]]) layer "fc2" role "dw"
-// CHECK-NEXT:  [[DH:%.*]] = train.map "relu_grad"([[DR]], [[H]]) layer "act" role "grad"
+// CHECK-NEXT:  [[DH:%.*]] = train.map "relu_grad"([[DR]], [[R]]) layer "act" role "grad"
 
 // No gradient of the input; the shared weight's two gradients are summed; a scalar weight is not trained.
 // CHECK-NEXT:  [[DW1:%.*]] = train.product "bk,bn->nk"([[X]], [[DH]]) layer "fc1" role "dw"
