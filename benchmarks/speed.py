@@ -2,9 +2,11 @@
 
     python benchmarks/speed.py --machine programs/machines/128x128.toml --model fully-connected
 
-``fast`` computes values: a whole training step, beside the same products as NumPy matmuls of whole matrices, and the vector unit's work as
-NumPy does it tensor by tensor.  What the vector unit's share is, a second program tells that has none of its instructions.  The first run
-of a program looks at its events, too; what is compared are further runs, which compute values alone.  ``timing`` is run on all models.
+``fast`` computes values: a whole training step, beside the same products as NumPy matmuls of whole matrices, and all else, which is the
+vector unit's, as NumPy does it tensor by tensor.  What the products' share is, a second program tells that has nothing but them: their
+beats, the transfers of their tiles and panels, and what the vector unit does to their sums.  A third one does nothing: it tells what it
+takes to hand over inputs and outputs, which is listed apart.  The first run of a program looks at its events, too; what is compared are
+further runs, which compute values alone.  ``timing`` is run on all models.
 Everything is measured in processes of its own; seconds are medians of several runs.
 """
 
@@ -24,7 +26,7 @@ from models import fully_connected, gpt2
 import gradweave
 from compiler.driver import TrainingStep, training_step
 from emulator import Emulator, draw_inputs, timing
-from isa.instructions import Instruction
+from isa.instructions import Instruction, Queue
 from isa.machine import load_machine
 from isa.program import Program
 
@@ -35,6 +37,8 @@ MODELS: dict[str, tuple[Callable[[], str | onnx.ModelProto], dict[str, Any]]] = 
     "gpt2": (gpt2, {"optimizer": "sgd"}),
 }
 VALUES = ("fully-connected", "resnet50")
+PRODUCTS = ("fwd", "dx", "dw", "dx+dw")
+UNTIMED = ("loop", "end", "wait", "signal")
 TIMING_TARGETS = {"resnet50": 2.0, "gpt2": 5.0}
 COMPILE_TARGETS = {"resnet50": 8.0}
 
@@ -54,14 +58,16 @@ def program_of(name: str, machine: str) -> tuple[Program, float]:
     return program, time.perf_counter() - start
 
 
-def without_vector(code: list[Instruction]) -> list[Instruction]:
-    """The code of a queue without work for the vector unit, and without loops that are empty then."""
-    kept: list[Instruction] = []
-    for instruction in code:
-        if instruction.op == "end" and kept[-1].op == "loop":
-            kept.pop()
-        elif instruction.op not in ("vec", "red"):
-            kept.append(instruction)
+def products_of(program: Program) -> dict[Queue, list[Instruction]]:
+    """The program's code with nothing but the work that is for products, and without loops that are empty then."""
+    kept: dict[Queue, list[Instruction]] = {queue: [] for queue in program.queues}
+    for queue, code in program.queues.items():
+        for instruction in code:
+            owner = instruction.provenance
+            if instruction.op == "end" and kept[queue][-1].op == "loop":
+                kept[queue].pop()
+            elif owner is None or instruction.op in UNTIMED or program.provenance[owner].product in PRODUCTS:
+                kept[queue].append(instruction)
     return kept
 
 
@@ -81,11 +87,11 @@ def run_timing(name: str, machine: str, repeat: int) -> tuple[float, float]:
     return compiled, median(repeat, lambda: timing(program))
 
 
-def run_values(name: str, machine: str, repeat: int, vector: bool) -> tuple[float, float]:
-    """Seconds of the engine with values in the first run and in further ones; without ``vector``, of all but the vector unit."""
+def run_values(name: str, machine: str, repeat: int, part: str) -> tuple[float, float]:
+    """Seconds of the engine with values in the first run and in further ones: of ``all``, of ``products``, or of ``nothing``."""
     program, _ = program_of(name, machine)
-    if not vector:
-        program.queues = {queue: without_vector(code) for queue, code in program.queues.items()}
+    if part != "all":
+        program.queues = products_of(program) if part == "products" else {}
     emulator, inputs = Emulator(program), draw_inputs(program, 0)
     return median(1, lambda: emulator.run(inputs)), median(repeat, lambda: emulator.run(inputs))
 
@@ -100,11 +106,13 @@ def run_numpy(name: str, repeat: int) -> tuple[float, float, int, int]:
 def compare_values(name: str, machine: str, repeat: int) -> None:
     """Print what ``fast`` and NumPy take."""
     (products, vector, macs, live), numpy_peak = in_child(run_numpy, name, repeat)
-    (first, whole), peak = in_child(run_values, name, machine, repeat, vector=True)
-    (_, rest), _ = in_child(run_values, name, machine, repeat, vector=False)
+    (first, whole), peak = in_child(run_values, name, machine, repeat, "all")
+    rest, handed = (in_child(run_values, name, machine, repeat, part)[0][1] for part in ("products", "nothing"))
+    shares = ("products", rest - handed, products, 1.5), ("vector unit", whole - rest, vector, 2)
     click.echo(f"{name}, fast on {Path(machine).stem}, {macs:,} MACs: first run {first:.3f} s, then {whole:.3f} s")
-    click.echo(f"  products     {rest:9.3f} s, NumPy {products:9.3f} s: {rest / products:7.2f}x (target 1.5x)")
-    click.echo(f"  vector unit  {whole - rest:9.3f} s, NumPy {vector:9.3f} s: {(whole - rest) / vector:7.2f}x (target 2x)")
+    for share, seconds, other, target in shares:
+        click.echo(f"  {share:12} {seconds:9.3f} s, NumPy {other:9.3f} s: {seconds / other:7.2f}x (target {target:g}x)")
+    click.echo(f"  in and out   {handed:9.3f} s")
     ratio = f"{peak / live:.2f}x the {live / 1e6:,.0f} MB of live tensors (target 2x)"
     click.echo(f"  peak memory  {peak / 1e6:9,.0f} MB, NumPy {numpy_peak / 1e6:9,.0f} MB; {ratio}")
 

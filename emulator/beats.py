@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,10 @@ import numpy.typing as npt
 
 from emulator.backend import Matmul
 from emulator.memory import Memory, convert
-from emulator.nest import Beat, Nest, Source
+from emulator.nest import Nest, Source
 from emulator.products import as_rows, lanes_apart
 from isa.dtypes import DType
 from isa.machine import Machine
-from isa.stream import Stream
 
 Array = npt.NDArray[Any]
 
@@ -26,77 +26,136 @@ def updated(w: Array, g: Array, lr: float, decay: float) -> Array:
     return convert(new, DType.f32 if w.dtype.kind == "f" else DType.i32)
 
 
+class Port:
+    """What enters a port in all turns of a nest, one row a turn.
+
+    It is words in memory, the last ``dims`` dimensions of which are the lanes, or what entered with an earlier ``beat`` of the nest;
+    without either, what the beat before the nest left there.
+    """
+
+    def __init__(self, words: Array | None, dims: int, beat: int | None) -> None:
+        self.beat, self.words, self.dims, self.rows = beat, words, dims, None
+        if words is not None:
+            rows = as_rows(words, dims)
+            if np.may_share_memory(rows, words):
+                self.rows = rows
+                """In place, where that can be."""
+
+    def read(self) -> Array:
+        """[turns, lanes]."""
+        if self.rows is not None:
+            return self.rows
+        assert self.words is not None
+        return as_rows(self.words, self.dims)
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """All turns of a beat: where its operands and its sums are; ``zero``: these begin at 0."""
+
+    op: str
+    h: Port | None
+    v: Port | None
+    sums: Array | None
+    dtype: DType
+    """Of the sums."""
+    zero: bool
+    lr: float
+    decay: float
+
+
 class ArrayValues:
     """The R×C registers of one kind are one matrix; what enters a port last stays there for `held`, where any nest ``holds`` that."""
 
     def __init__(self, machine: Machine, spad: Memory, matmul: Matmul = np.matmul, holds: bool = True) -> None:
         self.spad, self.matmul, self.holds = spad, matmul, holds
+        self.shape = (machine.rows, machine.cols)
         self.operand, self.accumulator = machine.operand, machine.accumulator
         self.exact = np.dtype(np.float64 if self.operand is DType.i8 else np.float32)
         """Type of the products: int8 products add exactly in fp64, so that a fast matrix product can be used for them, too."""
-        shape = (machine.rows, machine.cols)
-        self.w_next, self.w, self.g, self.g_out = (np.zeros(shape, self.accumulator.numpy) for _ in range(4))
-        self.multiplier = np.zeros(shape, self.exact)
+        self.clear()
+
+    def clear(self) -> None:
+        """As before a run."""
+        self.w_next, self.w, self.g, self.g_out = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(4))
+        self.multiplier = np.zeros(self.shape, self.exact)
         """``w`` as the multipliers take it."""
         self.port: dict[str, Array] = {port: np.zeros((1, 0), self.accumulator.numpy) for port in ("h", "v")}
 
-    def load(self, src: Stream, counters: Sequence[int]) -> None:
+    def load(self, words: Array) -> None:
         """The tile of a `wload` into w_next."""
-        words = self.spad.view(src, counters)
         tile = words.reshape(-1, words.shape[-1])
-        if tile.shape == self.w.shape:
+        if tile.shape == self.shape:
             self.w_next = np.array(convert(tile, self.accumulator))
         else:
             self.put("w_next", convert(tile, self.accumulator))
 
-    def drain(self, dst: Stream, counters: Sequence[int]) -> None:
+    def drain(self, words: Array, dtype: DType) -> None:
         """g_out to where a `drain` puts it."""
-        words = self.spad.view(dst, counters)
         *rows, cols = words.shape
-        words[...] = convert(self.g_out[: math.prod(rows), :cols], dst.dtype).reshape(words.shape)
+        words[...] = convert(self.g_out[: math.prod(rows), :cols], dtype).reshape(words.shape)
 
-    def run(self, nest: Nest, counters: Sequence[int], turns: Sequence[int], swap: bool, zeros: Sequence[bool]) -> None:
+    def beats(self, nest: Nest, counters: Sequence[int], turns: Sequence[int], zeros: Sequence[bool]) -> list[Turns]:
+        """The beats of a nest at certain counters.
+
+        Raises:
+            UserError: a stream leaves the scratchpad.
+        """
+
+        def port(source: Source | None) -> Port | None:
+            if source is None:
+                return None
+            stream = source.stream
+            if stream is None:
+                return Port(None, 0, source.beat)
+            return Port(self.spad.view(stream, counters, nest.levels, turns), len(stream.dims), None)
+
+        found: list[Turns] = []
+        for beat, zero in zip(nest.beats, zeros, strict=True):
+            sums = None if beat.acc is None else self.spad.view(beat.acc, counters, nest.levels, turns)
+            dtype = beat.acc.dtype if beat.acc else self.accumulator
+            found.append(Turns(beat.op, port(beat.h), port(beat.v), sums, dtype, zero, beat.lr, beat.decay))
+        return found
+
+    def run(self, beats: Sequence[Turns], swap: bool) -> None:
         """All beats of a nest, the exchange of the gradient at its end left out."""
         if swap:
             self.w = self.w_next
             self.multiplier = self.as_operand(self.w)
         on_port: list[dict[str, Array]] = []
-        for beat, zero in zip(nest.beats, zeros, strict=True):
+        for beat in beats:
             if beat.op == "upd":
                 self.w = updated(self.w, self.g, beat.lr, beat.decay)
                 self.multiplier = self.as_operand(self.w)
                 continue
-            rows = {}
+            rows: dict[str, Array] = {}
             if beat.h:
-                rows["h"] = self._fetch("h", beat.h, nest, counters, turns, on_port)
+                rows["h"] = self._fetch("h", beat.h, on_port)
             if beat.v:
-                rows["v"] = self._fetch("v", beat.v, nest, counters, turns, on_port)
+                rows["v"] = self._fetch("v", beat.v, on_port)
             on_port.append(rows)
-            self._product(beat, rows, zero, nest, counters, turns)
+            self._product(beat, rows)
 
     def take(self, update: bool) -> None:
         """g_out ← g (after `upd`: w), g ← 0."""
         self.g_out = self.w if update else self.g
-        self.g = np.zeros_like(self.g)
+        self.g = np.zeros(self.shape, self.accumulator.numpy)
 
-    def _fetch(
-        self, port: str, source: Source, nest: Nest, counters: Sequence[int], turns: Sequence[int], on_port: Sequence[dict[str, Array]]
-    ) -> Array:
+    def _fetch(self, name: str, port: Port, on_port: Sequence[dict[str, Array]]) -> Array:
         """What enters a port, one row a turn of the nest."""
-        if source.stream is None:
-            return self.port[port] if source.beat is None else on_port[source.beat][port]
-        words = self.spad.view(source.stream, counters, nest.levels, turns)
-        rows = convert(as_rows(words, len(source.stream.dims)), self.accumulator)
+        if port.words is None:
+            return self.port[name] if port.beat is None else on_port[port.beat][name]
+        rows = convert(port.read(), self.accumulator)
         if self.holds:
-            self.port[port] = rows[-1:].copy()
+            self.port[name] = rows[-1:].copy()
         return rows
 
-    def _product(self, beat: Beat, rows: dict[str, Array], zero: bool, nest: Nest, counters: Sequence[int], turns: Sequence[int]) -> None:
-        if beat.acc is None:
+    def _product(self, beat: Turns, rows: dict[str, Array]) -> None:
+        sums = beat.sums
+        if sums is None:
             h, v = self.as_operand(rows["h"]), self.as_operand(rows["v"])
             self.add(self.g[: h.shape[1], : v.shape[1]], self.matmul(h.T, v))
             return
-        sums = self.spad.view(beat.acc, counters, nest.levels, turns)
         lanes = sums.shape[-1]
         if beat.op == "fwd":
             operand, port = self.as_operand(rows["h"]), "v"
@@ -106,18 +165,18 @@ class ArrayValues:
             tile = self.multiplier[:lanes, : operand.shape[1]].T
         product = self.matmul(tile.T, operand.T).T if lanes_apart(sums) else self.matmul(operand, tile)
         product = product.reshape(sums.shape)
-        if zero:
+        if beat.zero:
             if self.holds:
                 self.port[port] = np.zeros((1, lanes), self.accumulator.numpy)
-            sums[...] = convert(self.summed(product), beat.acc.dtype)
+            sums[...] = convert(self.summed(product), beat.dtype)
             return
-        stays = beat.acc.dtype is self.accumulator
+        stays = beat.dtype is self.accumulator
         entering = sums if stays else np.array(convert(sums, self.accumulator))
         if self.holds:
-            self.port[port] = entering[(-1,) * len(turns)].reshape(1, lanes).copy()
+            self.port[port] = entering[(-1,) * (sums.ndim - 1)].reshape(1, lanes).copy()
         self.add(entering, product)
         if not stays:
-            sums[...] = convert(entering, beat.acc.dtype)
+            sums[...] = convert(entering, beat.dtype)
 
     @property
     def registers(self) -> dict[str, Array]:
@@ -126,7 +185,7 @@ class ArrayValues:
 
     def put(self, name: str, tile: Array) -> None:
         """Set a register; what the tile leaves out becomes 0."""
-        whole = np.zeros_like(self.w)
+        whole = np.zeros(self.shape, self.accumulator.numpy)
         whole[: tile.shape[0], : tile.shape[1]] = tile
         setattr(self, name, whole)
         if name == "w":
@@ -142,4 +201,6 @@ class ArrayValues:
 
     def as_operand(self, values: Array) -> Array:
         """Values as they enter a multiplier."""
+        if values.dtype == self.exact and self.operand is DType.f32:
+            return values
         return convert(values, self.operand).astype(self.exact, copy=False)

@@ -16,15 +16,16 @@ from emulator.backend import Matmul
 from emulator.code import Code
 from emulator.counters import Counters
 from emulator.deadlock import deadlock
-from emulator.loops import Loop, loops
+from emulator.loops import loops
 from emulator.memory import Memory
-from emulator.script import Script, Step
+from emulator.script import Script
 from emulator.steady import SteadyState
 from emulator.units import Dma, GradientChain, Shared, Unit, Vector, WeightChain
-from emulator.values import Known, Values
+from emulator.values import Values
 from isa.collection import no_collection
 from isa.instructions import Queue
 from isa.program import Program
+from isa.stream import Space
 
 _UNITS: dict[Queue, type[Unit]] = {
     Queue.dma_in: Dma,
@@ -34,8 +35,6 @@ _UNITS: dict[Queue, type[Unit]] = {
     Queue.gchain: GradientChain,
     Queue.vector: Vector,
 }
-_KEPT = 1 << 18
-"""Longer scripts are not kept for further runs."""
 
 
 class FastEngine:
@@ -48,9 +47,8 @@ class FastEngine:
         self.steps = 0
         """Those whose values it computed one by one."""
         self.codes = {queue: Code(program.queues.get(queue, []), len(program.provenance)) for queue in Queue}
-        self._known: tuple[Counters, list[Step | Loop]] | None = None
+        self._known: tuple[Counters, Values | None] | None = None
         """What a run without a trace counts and does to the memories, once there was one, if that is not too long."""
-        self._flows = Known()
 
     def run(self, dram: Memory, trace: bool = False) -> Counters:
         """One run from idle units and an empty scratchpad; ``dram`` is read and written in place.
@@ -58,15 +56,21 @@ class FastEngine:
         Raises:
             UserError: the queues wait for each other, or a stream leaves its memory.
         """
-        values = Values(self.program.machine, self.codes, dram, self.matmul, self._flows) if self.values else None
         self.events = 0
         with np.errstate(all="ignore"):
-            if self._known is None or trace:
-                counters = self._events(values, trace)
-            else:
-                counters, script = self._known
-                if values:
-                    values.run(script)
+            if self._known and not trace:
+                counters, values = self._known
+                if values is None:
+                    return counters
+                if values.actions is not None and values.memories[Space.dram] is dram:
+                    values.again()
+                    return counters
+            values = Values(self.program.machine, self.codes, dram, self.matmul) if self.values else None
+            if not trace:
+                self._known = None  # its memory can be used again
+            counters = self._events(values, trace)
+            if not trace:
+                self._known = counters, values
         self.steps = values.steps if values else 0
         return counters
 
@@ -79,7 +83,6 @@ class FastEngine:
         steady = SteadyState(self.program, units, shared) if self.skip and not trace else None
         for unit in units:
             _settle(unit)
-        done: list[Step | Loop] | None = []
         while True:
             chosen, earliest = None, 0
             for unit in units:
@@ -102,15 +105,11 @@ class FastEngine:
             if shared.journal.long or chosen is None:
                 shared.journal.close()
                 if values and script:
-                    steps = loops(script.take())
-                    values.run(steps)
-                    done = [*done, *steps] if done is not None and script.start <= _KEPT else None
+                    values.run(loops(script.take()))
             if chosen is None:
                 break
         if any(unit.index >= 0 for unit in units):
             raise deadlock(self.program, {unit.queue: unit.index for unit in units if unit.index >= 0})
-        if done is not None and not trace:
-            self._known = shared.counters, done
         return shared.counters
 
 

@@ -73,11 +73,25 @@ def in_a_row(parts: Sequence[Array]) -> Array:
 def product(a: Array, b: Array, matmul: Matmul) -> Array:
     """[turns, rows, columns]: the product of each turn."""
     if len(a) == 1 and len(b) > 1 and not _stays_apart(b):
-        wide = b.transpose(1, 0, 2).reshape(b.shape[1], -1)
-        return matmul(a[0], wide).reshape(a.shape[1], len(b), b.shape[2]).transpose(1, 0, 2)
+        return _tall(a[0], _side_by_side(b), matmul).reshape(a.shape[1], len(b), b.shape[2]).transpose(1, 0, 2)
     if len(b) == 1 and len(a) > 1 and not _stays_apart(a.transpose(0, 2, 1)):
         return matmul(a.reshape(-1, a.shape[2]), b[0]).reshape(len(a), a.shape[1], b.shape[2])
+    if len(a) == len(b) == 1:
+        return _tall(a[0], b[0], matmul)[None]
     return matmul(a, b)
+
+
+def _tall(a: Array, b: Array, matmul: Matmul) -> Array:
+    """The product of two matrices, or the transposed one of the transposed where that has more rows than columns: it takes half as long."""
+    return matmul(b.T, a.T).T if b.shape[1] > a.shape[0] else matmul(a, b)
+
+
+def _side_by_side(tiles: Array) -> Array:
+    """Tiles [turns, inner, columns] as [inner, turns · columns]; if they have to be moved, what is close together stays so."""
+    _, inner, _ = tiles.shape
+    if abs(tiles.strides[1]) < abs(tiles.strides[2]):
+        return tiles.transpose(0, 2, 1).reshape(-1, inner).T
+    return tiles.transpose(1, 0, 2).reshape(inner, -1)
 
 
 def _stays_apart(tiles: Array) -> bool:
@@ -91,4 +105,4 @@ def product_sum(a: Array, b: Array, turns: int, matmul: Matmul) -> Array:
     """[rows, columns]: the products of all turns added up."""
     if len(a) < turns or len(b) < turns:
         raise Unclear
-    return matmul(a.transpose(1, 0, 2).reshape(a.shape[1], -1), b.reshape(-1, b.shape[2]))
+    return _tall(a.transpose(1, 0, 2).reshape(a.shape[1], -1), b.reshape(-1, b.shape[2]), matmul)

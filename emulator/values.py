@@ -1,26 +1,29 @@
 """The values of a run: the steps that the timing engine found, in its order, on the memories and the array's registers."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
+from typing import Any
 
 from emulator.accesses import Access, Unclear
 from emulator.backend import Matmul
 from emulator.batch import Batch
 from emulator.beats import ArrayValues
-from emulator.code import Code
+from emulator.code import Code, streams
 from emulator.costs import words_of
 from emulator.flow import Flow
 from emulator.loops import Loop, length, moved, unrolled
-from emulator.memory import Memory, convert
+from emulator.memory import Array, Memory, convert
 from emulator.script import Step
 from emulator.statements import statements
-from emulator.vector import execute
-from isa.instructions import Queue
+from emulator.vector import prepared
+from isa.dtypes import DType
+from isa.instructions import Instruction, Queue
 from isa.machine import Machine
-from isa.stream import Space
+from isa.stream import Space, Stream
 
-_FEW = 3
+_FEW = 6
 """Fewer turns than that are executed one by one."""
 _LARGE = 1 << 15
 """So does what writes more words a turn: it takes longer than the way to it, and its words stay in the processor's caches."""
@@ -30,33 +33,31 @@ _WIDE = 32
 """So are those with more than so many steps to each turn: finding out who reads what takes longer the more statements there are."""
 _ROOM = 1 << 24
 """Words that are written at once, at most."""
-_KEPT = 1 << 16
+_KEPT = 1 << 18
 """Statements that are kept for further runs, at most."""
+_LENGTH = 1 << 20
+"""So many actions are kept, at most."""
 
 
-class Known:
-    """How runs of one script execute its loops, in the order in which they come to them; None: that is to be found out again."""
-
-    def __init__(self) -> None:
-        self.flows: list[list[Flow] | None] = []
-        self._room = _KEPT
-
-    def add(self, flows: list[Flow]) -> None:
-        """Of the next loop."""
-        self._room -= sum(len(flow.body) for flow in flows)
-        self.flows.append(flows if self._room >= 0 else None)
+Action = tuple[Callable[..., object], tuple[Any, ...]]
+"""A function and its arguments."""
 
 
 class Values:
-    """Memories and registers of one run, from an empty scratchpad on; ``known`` is what runs before found out."""
+    """Memories and registers of one program, and what its run does to them, which further runs do again."""
 
-    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul, known: Known) -> None:
-        self.codes, self.known = codes, known
+    def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul) -> None:
+        self.codes = codes
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
         holds = any(nest.holds for code in codes.values() for nest in code.nests.values() if nest)
         self.array = ArrayValues(machine, self.memories[Space.spad], matmul, holds)
-        self.loops = self.steps = 0
-        """Loops that it came to so far, and steps that it executed one by one."""
+        self.steps = 0
+        """Those that it executes one by one."""
+        self.actions: list[Action] | None = []
+        """All that a run does, in order, if that is not too long to be kept."""
+        self._alike: dict[tuple[object, ...], Action] = {}
+        """Steps that are the same instruction at the same addresses are the same action."""
+        self._room = _KEPT
 
     def run(self, steps: Sequence[Step | Loop]) -> None:
         """Execute steps one after the other.
@@ -69,7 +70,30 @@ class Values:
                 for turn in range(self._batch(step), step.turns):
                     self.run(step.turn(turn))
             else:
-                self.step(step)
+                self.steps += 1
+                for action in self._actions(step):
+                    self._do(action)
+
+    def again(self) -> None:
+        """Do all that was done since the beginning once more, from an empty scratchpad on."""
+        assert self.actions is not None
+        self._alike.clear()
+        self.memories[Space.spad].bytes[:] = 0
+        self.array.clear()
+        for function, arguments in self.actions:
+            function(*arguments)
+
+    def _do(self, action: Action) -> None:
+        function, arguments = action
+        function(*arguments)
+        self._keep(action)
+
+    def _keep(self, action: Action) -> None:
+        if self.actions is not None:
+            self.actions.append(action)
+            if len(self.actions) > _LENGTH:
+                self.actions = None
+                self._alike.clear()
 
     def _batch(self, loop: Loop) -> int:
         """Execute the turns of a loop at once, or as many at a time as there is room for; how many were done.
@@ -77,17 +101,27 @@ class Values:
         Those are left where it cannot be shown that they leave the same when they are executed at once; and the last one, where any beat
         might want what stays on the ports for `held`.
         """
-        is_new = self.loops == len(self.known.flows)
-        known = None if is_new else self.known.flows[self.loops]
         flows: list[Flow] = []
         with suppress(Unclear, RecursionError):  # the way from source to source may be long
-            for flow in self._flows(loop) if known is None else known:
-                Batch(flow, self.memories, self.array).run()
+            for flow in self._flows(loop):
+                self._at_once(flow)
                 flows.append(flow)
-        if is_new:
-            self.known.add(flows)
-        self.loops += 1
+        if flows:
+            self._room -= sum(len(flow.body) for flow in flows)
+            if self._room >= 0:
+                for flow in flows:
+                    self._keep((self._at_once, (flow,)))
+            else:
+                self._keep((self._anew, (loop, len(flows))))
         return sum(flow.turns for flow in flows)
+
+    def _at_once(self, flow: Flow) -> None:
+        Batch(flow, self.memories, self.array).run()
+
+    def _anew(self, loop: Loop, number: int) -> None:
+        """The first flows of a loop, which are not kept."""
+        for flow in islice(self._flows(loop), number):
+            self._at_once(flow)
 
     def _flows(self, loop: Loop) -> Iterator[Flow]:
         """The turns that may be executed at once."""
@@ -105,29 +139,53 @@ class Values:
             yield Flow(body, many, self.array.accumulator)
             done += many
 
-    def step(self, step: Step) -> None:
-        """Execute one instruction or beat nest."""
-        self.steps += 1
-        code, counters = self.codes[step.queue], step.counters
-        if step.queue is Queue.array:
-            nest = code.nest(step.instruction)
-            if step.plan is None:
-                self.array.take(nest.beats[-1].op == "upd")
-            else:
-                plan = step.plan
-                self.array.run(nest, counters, plan.turns, plan.swap, plan.zeros)
-                if plan.take and plan.tail is None:
-                    self.array.take(nest.beats[0].op == "upd")
-            return
-        instruction = code.sequencer.code[step.instruction]
+    def _actions(self, step: Step) -> list[Action]:
+        """What one instruction or beat nest does."""
+        code, counters, plan = self.codes[step.queue], step.counters, step.plan
+        if step.queue is not Queue.array:
+            instruction = code.sequencer.code[step.instruction]
+            return [self._once(step, streams(instruction), (), lambda: self._instruction(instruction, counters))]
+        nest = code.nest(step.instruction)
+        if plan is None:
+            return [(self.array.take, (nest.beats[-1].op == "upd",))]
+        turns, swap, zeros = plan.turns, plan.swap, plan.zeros
+        used = [stream for beat in nest.beats for stream in beat.streams]
+        make = lambda: (self.array.run, (self.array.beats(nest, counters, turns, zeros), swap))  # noqa: E731
+        found = [self._once(step, used, (turns, swap, zeros), make)]
+        if plan.take and plan.tail is None:
+            found.append((self.array.take, (nest.beats[0].op == "upd",)))
+        return found
+
+    def _once(self, step: Step, streams: Sequence[Stream], how: tuple[object, ...], make: Callable[[], Action]) -> Action:
+        """What a step does ``how`` where its streams are now, made only once."""
+        counters = step.counters
+        where = [(stream.address(counters), *stream.shape(counters)) for stream in streams]
+        key = step.queue, step.instruction, how, *where
+        action = self._alike.get(key)
+        if action is None:
+            action = make()
+            if self.actions is not None:
+                self._alike[key] = action
+        return action
+
+    def _instruction(self, instruction: Instruction, counters: Sequence[int]) -> Action:
+        spad = self.memories[Space.spad]
         match instruction.op:
             case "ld" | "st":
                 dst, src = instruction["dst"], instruction["src"]
-                words = self.memories[src.space].view(src, counters)
-                self.memories[dst.space].view(dst, counters)[...] = convert(words, dst.dtype)
+                return _copy, (self.memories[dst.space].view(dst, counters), self.memories[src.space].view(src, counters), dst.dtype)
             case "wload":
-                self.array.load(instruction["src"], counters)
+                return self.array.load, (spad.view(instruction["src"], counters),)
             case "drain":
-                self.array.drain(instruction["dst"], counters)
+                return self.array.drain, (spad.view(instruction["dst"], counters), instruction["dst"].dtype)
             case _ if words_of(instruction["dst"], counters):
-                execute(instruction, self.memories[Space.spad], counters)
+                return prepared(instruction, spad, counters), ()
+        return _nothing, ()
+
+
+def _copy(to: Array, words: Array, dtype: DType) -> None:
+    to[...] = convert(words, dtype)
+
+
+def _nothing() -> None:
+    """What an instruction does whose clip leaves no words."""

@@ -103,6 +103,27 @@ def test_as_many_turns_at_once_as_there_is_room_for(kind: str, monkeypatch: pyte
     assert few < 0.6 * steps
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("limit", "value"), [("_KEPT", 1 << 18), ("_KEPT", 0), ("_LENGTH", 9)])
+def test_further_runs_compute_with_the_words_that_are_there_then(
+    kind: str, limit: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether all that the first run did is kept, loops are taken apart anew, or everything is."""
+    monkeypatch.setattr(f"emulator.values.{limit}", value)
+    product = Product(kind, batch=9, k=60, n=63, ring=2)
+    program = layer_programs.build(Plan(4, 4, "f32", (product,), bytes_per_cycle=64.0))
+    engine, memories = FastEngine(program), [Memory(Space.dram, program.dram_bytes) for _ in range(2)]
+    for seed, dram in enumerate((memories[0], memories[0], memories[0], memories[1])):
+        inputs = whole_numbers(program, seed)
+        dram.bytes[:] = 0
+        for name, words in inputs.items():
+            data = np.ascontiguousarray(words).view(np.uint8).reshape(-1)
+            dram.bytes[program.symbol(name, "input").address :][: data.size] = data
+        engine.run(dram)
+        np.testing.assert_array_equal(dram.bytes, run(program, inputs, skip=False)[0])
+        assert (engine.events > 0) == (limit == "_LENGTH" or seed in (0, 3))
+
+
 @pytest.mark.parametrize("slots", [2, 3, 4, 6])
 @pytest.mark.parametrize("tiles", range(2, 16))
 def test_a_tile_is_in_its_register_before_the_next_one_takes_its_slot(slots: int, tiles: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emulator.memory import Memory
-from emulator.vector import ELEMENTWISE, elementwise, execute, reduction
+from emulator.vector import ELEMENTWISE, elementwise, prepared, reduction
 from isa.dtypes import DType
 from isa.instructions import make
 from isa.stream import Dim, Space, Stream
@@ -81,6 +81,10 @@ def test_every_function_is_there() -> None:
         ("sigmoid", [1000.0], 1.0),
         ("sigmoid", [NAN], NAN),
         ("relu", [NAN], NAN),
+        ("relu_grad", [INF, -1.0], 0.0),
+        ("relu_grad", [NAN, 0.0], 0.0),
+        ("relu_grad", [1.0, NAN], 0.0),
+        ("relu_grad", [-INF, 1.0], -INF),
         ("max", [NAN, 1.0], NAN),
         ("sub", [INF, INF], NAN),
         ("fma", [3e38, 3e38, -INF], NAN),
@@ -117,6 +121,20 @@ def test_all_words_are_read_before_any_is_written(fn: str, shift: int, strides: 
     near = Stream(Space.spad, DType.f32, 512, dims)
     far = Stream(Space.spad, DType.f32, 512 + 4 * shift, (Dim(6, 40), Dim(7, 4)))
     before = {name: spad.view(stream, ()).copy() for name, stream in {"near": near, "far": far}.items()}
-    execute(make("vec", fn=fn, dst=far, a=near, b=near, c=far), spad, ())
+    prepared(make("vec", fn=fn, dst=far, a=near, b=near, c=far), spad, ())()
     wanted = {"add": 2 * before["near"], "fma": before["near"] ** 2 + before["far"], "neg": -before["near"], "copy": before["near"]}
     np.testing.assert_array_equal(spad.view(far, ()), wanted[fn])
+
+
+def test_what_is_prepared_can_be_done_again() -> None:
+    """With the words that are there then; the sum goes where none of the operands is."""
+    spad = Memory(Space.spad, 1024)
+    words = spad.bytes.view(np.float32)
+    a, b, c, to = (Stream(Space.spad, DType.f32, 64 * part, (Dim(16, 4),)) for part in range(4))
+    fma, relu = (prepared(make("vec", fn=fn, dst=to, a=a, b=b, c=c), spad, ()) for fn in ("fma", "relu"))
+    for first in (1, -5):
+        words[:48] = np.arange(first, first + 48)
+        fma()
+        np.testing.assert_array_equal(words[48:64], words[:16] * words[16:32] + words[32:48])
+        relu()
+        np.testing.assert_array_equal(words[48:64], [max(word, 0) for word in words[:16]])
