@@ -7,8 +7,6 @@ DRAM.  What rides is found here, `write_epilogue.py` writes it.
 
 from collections.abc import Iterator, KeysView, Sequence, Set
 from dataclasses import dataclass
-from math import ceil, prod
-from string import ascii_lowercase
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -18,13 +16,10 @@ from xdsl.rewriter import Rewriter
 
 from compiler.dialects import tile
 from compiler.dialects.machine import to_machine
-from compiler.dialects.tile_epilogue import chosen_dimensions
-from compiler.schedule.access import regrouped
-from compiler.schedule.axes import format_axes, parse_axes
 from compiler.schedule.blocks import panel_budget
 from compiler.transforms.allocate_memory import nbytes, scratchpad_bytes, storage, touched, written
-from compiler.transforms.epilogue_steps import Place, Reader, Shape, Step, UnsuitableError, Value, shape_of, tensor_of
-from compiler.transforms.write_epilogue import Layout, Panel, Writer
+from compiler.transforms.epilogue_steps import Place, Reader, Step, UnsuitableError, Value, shape_of, tensor_of
+from compiler.transforms.write_epilogue import Layout, Panel, Writer, panel_of
 
 
 @dataclass(frozen=True)
@@ -241,37 +236,6 @@ class _Rider:
         part = tile.SliceOp(place.home, place.starts, place.value.shape, [1] * len(place.starts))
         self.program.body.block.insert_op_before(part, self.nest)
         return part.result
-
-
-def panel_of(stage: tile.StageOp, space: Shape) -> Panel | None:
-    """The panels of a result as parts of it, seen in another shape; None if they are not, or are parts of no dimensions of that shape."""
-    whole, own = shape_of(stage.tensor), shape_of(stage.panel)
-    outside, dimensions = stage.outside.data, parse_axes(stage.axes.data)
-    turns = {op.axis.data: ceil(op.extent.value.data / op.step.value.data) for op in _around(stage)}
-    if any(count > 1 and axis not in outside for axis, count in turns.items()):
-        return None
-    for terms, size, part in zip(dimensions, whole, own, strict=True):
-        if part * prod(turns[axis] for axis, _ in terms if axis in outside) != size:
-            return None
-    unused = (letter for letter in ascii_lowercase if letter not in stage.axes.data)
-    shape = list(space)
-    axes: list[tuple[tuple[str, int], ...]] = [((next(unused), 1),) for _ in space]
-    for dimension in chosen_dimensions(stage.axes.data, outside):
-        seen = regrouped([n if i == dimension else 1 for i, n in enumerate(whole)], whole, space)
-        at = [i for i, n in enumerate(seen or ()) if n > 1]
-        if len(at) != 1 or space[at[0]] != whole[dimension]:
-            return None
-        axes[at[0]], shape[at[0]] = dimensions[dimension], own[dimension]
-    chosen = [i for i, (n, part) in enumerate(zip(space, shape, strict=True)) if part < n]
-    return Panel(stage, format_axes(axes), space, tuple(shape), chosen)
-
-
-def _around(op: Operation) -> Iterator[tile.ForOp]:
-    """The loops around an operation."""
-    parent = op.parent_op()
-    while isinstance(parent, tile.ForOp):
-        yield parent
-        parent = parent.parent_op()
 
 
 def users(memory: SSAValue) -> Iterator[Operation]:

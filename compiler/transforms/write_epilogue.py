@@ -2,16 +2,19 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
+from string import ascii_lowercase
 
 import numpy as np
 from xdsl.dialects.builtin import IntegerAttr, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from compiler.dialects import tile
-from compiler.dialects.tile_epilogue import part_of
+from compiler.dialects.tile_epilogue import chosen_dimensions, part_of
 from compiler.dialects.train import to_ints
+from compiler.schedule.access import regrouped
 from compiler.schedule.allocate import align
+from compiler.schedule.axes import format_axes, parse_axes
 from compiler.schedule.blocks import WORD
 from compiler.transforms.epilogue_steps import Operand, Place, Shape, Step, Value, around, shape_of, symbol_of
 
@@ -40,6 +43,37 @@ class Panel:
     def whole_at_once(self, shape: Sequence[int]) -> bool:
         """Whether sums of this shape are complete with one panel."""
         return all(shape[dimension] > 1 for dimension in self.turns)
+
+
+def panel_of(stage: tile.StageOp, space: Shape) -> Panel | None:
+    """The panels of a result as parts of it, seen in another shape; None if they are not, or are parts of no dimensions of that shape."""
+    whole, own = shape_of(stage.tensor), shape_of(stage.panel)
+    outside, dimensions = stage.outside.data, parse_axes(stage.axes.data)
+    turns = {op.axis.data: ceil(op.extent.value.data / op.step.value.data) for op in _loops(stage)}
+    if any(count > 1 and axis not in outside for axis, count in turns.items()):
+        return None
+    for terms, size, part in zip(dimensions, whole, own, strict=True):
+        if part * prod(turns[axis] for axis, _ in terms if axis in outside) != size:
+            return None
+    unused = (letter for letter in ascii_lowercase if letter not in stage.axes.data)
+    shape = list(space)
+    axes: list[tuple[tuple[str, int], ...]] = [((next(unused), 1),) for _ in space]
+    for dimension in chosen_dimensions(stage.axes.data, outside):
+        seen = regrouped([n if i == dimension else 1 for i, n in enumerate(whole)], whole, space)
+        at = [i for i, n in enumerate(seen or ()) if n > 1]
+        if len(at) != 1 or space[at[0]] != whole[dimension]:
+            return None
+        axes[at[0]], shape[at[0]] = dimensions[dimension], own[dimension]
+    chosen = [i for i, (n, part) in enumerate(zip(space, shape, strict=True)) if part < n]
+    return Panel(stage, format_axes(axes), space, tuple(shape), chosen)
+
+
+def _loops(op: Operation) -> Iterator[tile.ForOp]:
+    """The loops around an operation."""
+    parent = op.parent_op()
+    while isinstance(parent, tile.ForOp):
+        yield parent
+        parent = parent.parent_op()
 
 
 @dataclass(eq=False, slots=True)
