@@ -27,7 +27,7 @@ class Tally:
     cycles: int
     bound_cycles: int
     pe_cycles: int
-    """MACs that the array could have done in these cycles."""
+    """MACs that the arrays could have done in these cycles."""
     macs: int
     vector_ops: int
     dram: Ints
@@ -165,7 +165,7 @@ def report(program: Program, counters: Counters) -> Report:
         macs = sum(program.provenance[row].macs for row in rows if row < len(program.provenance))
         moved = sum(program.provenance[row].dram_bytes for row in rows if row < len(program.provenance))
         machine, taken = program.machine, int(cycles[rows].sum())
-        elements = machine.rows * machine.cols
+        elements = machine.elements
         return Tally(
             cycles=taken,
             bound_cycles=max(-(-macs // elements), math.ceil(moved / machine.dram.bytes_per_cycle)),

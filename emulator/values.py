@@ -53,8 +53,13 @@ class Values:
     def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul, known: Known) -> None:
         self.codes, self.known = codes, known
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
-        holds = any(nest.holds for code in codes.values() for nest in code.nests.values() if nest)
-        self.array = ArrayValues(machine, self.memories[Space.spad], matmul, holds)
+        self.arrays = [
+            ArrayValues(
+                machine, self.memories[Space.spad], matmul, any(nest.holds for nest in codes[Queue.array.of(number)].nests.values() if nest)
+            )
+            for number in range(machine.arrays)
+        ]
+        self.holds = any(array.holds for array in self.arrays)
         self.loops = self.steps = 0
         """Loops that it came to so far, and steps that it executed one by one."""
 
@@ -82,7 +87,7 @@ class Values:
         flows: list[Flow] = []
         with suppress(Unclear, RecursionError):  # the way from source to source may be long
             for flow in self._flows(loop) if known is None else known:
-                Batch(flow, self.memories, self.array).run()
+                Batch(flow, self.memories, self.arrays).run()
                 flows.append(flow)
         if is_new:
             self.known.add(flows)
@@ -91,7 +96,7 @@ class Values:
 
     def _flows(self, loop: Loop) -> Iterator[Flow]:
         """The turns that may be executed at once."""
-        done, turns = 0, loop.turns - self.array.holds
+        done, turns = 0, loop.turns - self.holds
         if turns < _FEW or length(loop.steps) > min(_LONG, _WIDE * turns):
             return
         flat = unrolled(loop.steps)
@@ -102,22 +107,22 @@ class Values:
             if max(words, default=0) > _LARGE:
                 return
             many = min(turns - done, max(_FEW, _ROOM // (1 + sum(words))))
-            yield Flow(body, many, self.array.accumulator)
+            yield Flow(body, many, self.arrays[0].accumulator)
             done += many
 
     def step(self, step: Step) -> None:
         """Execute one instruction or beat nest."""
         self.steps += 1
-        code, counters = self.codes[step.queue], step.counters
-        if step.queue is Queue.array:
+        code, counters, array = self.codes[step.queue], step.counters, self.arrays[step.queue.number]
+        if step.queue.unit is Queue.array:
             nest = code.nest(step.instruction)
             if step.plan is None:
-                self.array.take(nest.beats[-1].op == "upd")
+                array.take(nest.beats[-1].op == "upd")
             else:
                 plan = step.plan
-                self.array.run(nest, counters, plan.turns, plan.swap, plan.zeros)
+                array.run(nest, counters, plan.turns, plan.swap, plan.zeros)
                 if plan.take and plan.tail is None:
-                    self.array.take(nest.beats[0].op == "upd")
+                    array.take(nest.beats[0].op == "upd")
             return
         instruction = code.sequencer.code[step.instruction]
         match instruction.op:
@@ -126,8 +131,8 @@ class Values:
                 words = self.memories[src.space].view(src, counters)
                 self.memories[dst.space].view(dst, counters)[...] = convert(words, dst.dtype)
             case "wload":
-                self.array.load(instruction["src"], counters)
+                array.load(instruction["src"], counters)
             case "drain":
-                self.array.drain(instruction["dst"], counters)
+                array.drain(instruction["dst"], counters)
             case _ if words_of(instruction["dst"], counters):
                 execute(instruction, self.memories[Space.spad], counters)

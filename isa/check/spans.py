@@ -17,9 +17,6 @@ _RECENT = 256
 """Accesses of each queue that are kept to be compared with."""
 
 
-_NEVER = (0,) * len(Queue)
-
-
 class UnsureError(Exception):
     """Two accesses race, or one of them is too long ago to tell."""
 
@@ -29,7 +26,7 @@ class Span:
 
     __slots__ = ("aware", "read", "wrote")
 
-    def __init__(self, wrote: Iterable[int] = _NEVER, read: Iterable[int] = _NEVER, aware: int = 0) -> None:
+    def __init__(self, wrote: Iterable[int], read: Iterable[int], aware: int = 0) -> None:
         self.wrote, self.read = list(wrote), list(read)
         """When each queue wrote it last, and read it since, by its own clock; 0: never, or before something that is ordered after it."""
         self.aware = aware
@@ -39,11 +36,12 @@ class Span:
 class Spans:
     """Who wrote and read spans of so many granules, as :class:`~isa.check.shadow.Shadow`."""
 
-    def __init__(self, granules: int, readers: Iterable[Queue]) -> None:
+    def __init__(self, granules: int, queues: int, readers: Iterable[Queue]) -> None:
+        self._never = (0,) * queues
         self._starts = [0, granules]
         """Where spans begin; the last entry ends the last span."""
-        self._spans = [Span()]
-        self._recent: list[deque[tuple[int, Region, bool]]] = [deque(maxlen=_RECENT) for _ in Queue]
+        self._spans = [Span(self._never, self._never)]
+        self._recent: list[deque[tuple[int, Region, bool]]] = [deque(maxlen=_RECENT) for _ in range(queues)]
 
     def touch(self, region: Region, reads: bool, writes: bool, queue: Queue, clock: list[int], site: int) -> tuple[Race, ...]:
         """Note an access that comes now; raises UnsureError."""
@@ -82,7 +80,7 @@ class Spans:
         """The spans of the region become one; whoever is ordered after this write is ordered after all that this is ordered after."""
         first, last = self._split(low), self._split(high)
         bit, ordered = 1 << queue, True
-        whole = Span()
+        whole = Span(self._never, self._never)
         for span in self._spans[first:last]:
             if not span.aware & bit and any(map(gt, span.wrote, clock)):
                 ordered = False
