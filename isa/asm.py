@@ -17,7 +17,7 @@ from isa.disasm import disassemble
 from isa.encoding import MAX_SEMAPHORES, EncodingError, Streams, encode_instruction, float32
 from isa.errors import UserError
 from isa.grammar import AsmError, integer, parse, text_of
-from isa.instructions import HELD, IMM, INSTRUCTIONS, MAX_ARRAYS, Field, FieldKind, Instruction, Queue, When, queues_of
+from isa.instructions import HELD, IMM, INSTRUCTIONS, MAX_ARRAYS, QUEUES, Field, FieldKind, Instruction, Queue, When
 from isa.machine import Machine, parse_machine
 from isa.program import Program, Provenance, Semaphore, Symbol
 from isa.stream import MAX_LOOPS, Space
@@ -25,7 +25,6 @@ from isa.stream_syntax import loop_level, read_place, read_stream
 
 __all__ = ["assemble", "disassemble"]
 
-QUEUES = {queue.name: queue for queue in queues_of(MAX_ARRAYS)}
 _POSITIONAL = (FieldKind.SEMAPHORE, FieldKind.FUNCTION, FieldKind.REDUCTION)
 """Kinds of field whose value stands alone, without ``name=``."""
 

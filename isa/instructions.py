@@ -73,6 +73,10 @@ def queues_of(arrays: int) -> tuple[Queue, ...]:
     return tuple(map(Queue, range(len(Queue) + len(_OF_ARRAY) * (arrays - 1))))
 
 
+QUEUES = {queue.name: queue for queue in queues_of(MAX_ARRAYS)}
+"""By name, those of all the arrays that there can be."""
+
+
 class FieldKind(StrEnum):
     """How a field is encoded and written; widths in bits are in :data:`WIDTHS`."""
 

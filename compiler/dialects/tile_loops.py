@@ -1,6 +1,7 @@
 """Operations of the ``tile`` dialect on the array: loop nests around beats."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from xdsl.dialects.builtin import (
     I64,
@@ -34,7 +35,10 @@ BEATS = ("fwd", "dx", "dw")
 
 @irdl_op_definition
 class NestOp(TileOp):
-    """A loop nest around beats. ``rows``, ``cols``: the axes whose tiles lie on the array's rows and columns; ``stream``: those of time."""
+    """A loop nest around beats. ``rows``, ``cols``: the axes whose tiles lie on the array's rows and columns; ``stream``: those of time.
+
+    With ``arrays`` so many share the loop over one axis: each has an equal part of its turns, as near as that can be, in order.
+    """
 
     name = "tile.nest"
     rows = prop_def(StringAttr)
@@ -42,20 +46,50 @@ class NestOp(TileOp):
     stream = prop_def(StringAttr)
     macs = prop_def(IntegerAttr[I64])
     """MACs of the products computed."""
+    arrays = opt_prop_def(IntegerAttr[I64])
+    across = opt_prop_def(StringAttr)
+    """The axis that they share."""
     body = region_def("single_block")
     traits = traits_def(NoTerminator())
     assembly_format = (
-        "`rows` $rows `cols` $cols `stream` $stream `layer` $layer `product` $product `macs` $macs $body attr-dict"
+        "`rows` $rows `cols` $cols `stream` $stream `layer` $layer `product` $product `macs` $macs "
+        "(`arrays` $arrays^ `by` $across)? $body attr-dict"
     )
 
-    def __init__(self, rows: str, cols: str, stream: str, layer: str, product: str, macs: int, body: Sequence[Operation]) -> None:
+    def __init__(
+        self, rows: str, cols: str, stream: str, layer: str, product: str, macs: int, body: Sequence[Operation],
+        arrays: int = 1, across: str = "",
+    ) -> None:  # fmt: skip
         super().__init__(
             properties={
                 "rows": StringAttr(rows), "cols": StringAttr(cols), "stream": StringAttr(stream), "layer": StringAttr(layer),
                 "product": StringAttr(product), "macs": IntegerAttr(macs, i64),
+                "arrays": IntegerAttr(arrays, i64) if arrays > 1 else None, "across": StringAttr(across) if arrays > 1 else None,
             },
             regions=[Region(Block(list(body)))],
         )  # fmt: skip
+
+    @property
+    def shared_by(self) -> int:
+        """How many arrays take part."""
+        return self.arrays.value.data if self.arrays else 1
+
+    def verify_(self) -> None:
+        if not self.arrays or self.across is None:
+            return
+        loops = [op for op in self.walk() if isinstance(op, ForOp) and op.axis == self.across]
+        if not loops or any(ceil(op.extent.value.data / op.step.value.data) < self.shared_by for op in loops):
+            raise VerifyException(f"{self.shared_by} arrays cannot share the loop over {self.across.data!r}")
+        for op in self.walk():
+            if isinstance(op, StageOp) and self.across.data in op.outside.data:
+                raise VerifyException(f"a panel is of all arrays: the loop over {self.across.data!r}, which they share, cannot choose it")
+            shares = self.across.data not in self.stream.data
+            if isinstance(op, ResidentOp) and op.slot and len(op.slot) != (self.shared_by if shares else 1):
+                raise VerifyException("a slot for each array where the tiles differ, one for all where they do not")
+            if isinstance(op, DrainOp) and op.slot and len(op.slot) % self.shared_by > (0 if shares else 1):
+                raise VerifyException("a slot for each array")
+            if isinstance(op, DrainOp) and not op.slot and not shares:
+                raise VerifyException("accumulators of several arrays are added on their way to DRAM")
 
 
 @irdl_op_definition
@@ -87,7 +121,7 @@ class _Axes(IRDLOperation):
 
 @irdl_op_definition
 class ResidentOp(_Axes):
-    """Make a tile the array's stationary operand; from DRAM it comes through ``slot``."""
+    """Make a tile the array's stationary operand; from DRAM it comes through ``slot``, each array's own where the tiles differ."""
 
     name = "tile.resident"
     src = operand_def(MemRef)
@@ -96,9 +130,9 @@ class ResidentOp(_Axes):
     tag = prop_def(StringAttr)
     assembly_format = "$src $axes `as` $tag (`through` $slot^)? attr-dict `:` type($src) (`,` type($slot)^)?"
 
-    def __init__(self, src: SSAValue, axes: str, tag: str, slot: SSAValue | None) -> None:
+    def __init__(self, src: SSAValue, axes: str, tag: str, *slots: SSAValue) -> None:
         super().__init__(
-            operands=[src, [] if slot is None else [slot]], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
+            operands=[src, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
         )
 
     def verify_(self) -> None:
@@ -111,7 +145,8 @@ class ResidentOp(_Axes):
 class DrainOp(_Axes):
     """Take the accumulators, or after a ``tile.update`` the weights, out of the array; to DRAM through a slot.
 
-    With a second slot they are added to what is in DRAM, which comes through that one.
+    Each array has a slot of its own.  With a second slot they are added to what is in DRAM, which comes through that one: there are as many
+    as tiles at a time, one for each array, or one for all whose accumulators are added to each other first.
     """
 
     name = "tile.drain"

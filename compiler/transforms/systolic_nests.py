@@ -1,6 +1,7 @@
 """A tile nest dealt out to the queues: each gets the loops around what it does, and semaphores where it meets another."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from xdsl.ir import Operation, SSAValue
@@ -8,12 +9,13 @@ from xdsl.ir import Operation, SSAValue
 from compiler.dialects import tile
 from compiler.dialects.systolic import loop_of
 from compiler.schedule.axes import strides_of
+from compiler.schedule.partition import numbered
 from compiler.transforms import systolic_rings as rings
 from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_nest import Nest, Stack
 from compiler.transforms.systolic_panels import clear_panel, load_panel, panel_token, store_panel
-from compiler.transforms.systolic_streams import Loop, Memory, dim_of, ring_of, steps
+from compiler.transforms.systolic_streams import Loop, Memory, dim_of, ring_of, start_of, steps
 from isa.instructions import ALWAYS, HELD, NEVER, Queue, When
 from isa.stream import Operand, Stream
 
@@ -29,12 +31,13 @@ class _Lowering(Nest):
     def piece(self) -> Piece:
         self.context.work(self.op.macs.value.data)
         body = list(self.op.body.block.ops)
-        code = {queue: self.body(queue, body, []) for queue in Queue}
-        tiles = prod(Loop(f.axis.data, f.extent.value.data, f.step.value.data).count for f in self.tile_loops())
-        if self.resident is not None and self.resident.slot:
-            self.context.advance(self.resident.slot[0], tiles)
-        for slot in self.drain.slot if self.drain is not None else ():
-            self.context.advance(slot, tiles)
+        code = {queue: self.body(queue, body, []) for queue in self.context.machine.queues if queue.number < self.arrays}
+        loops = [Loop(f.axis.data, f.extent.value.data, f.step.value.data) for f in self.tile_loops()]
+        tiles = [prod(self.share(loop, number).count if loop.axis == self.across else loop.count for loop in loops)
+                 for number in range(self.arrays)]  # fmt: skip
+        for op in (self.resident, self.drain):
+            for number, slot in enumerate(op.slot if op is not None else ()):
+                self.context.advance(slot, tiles[number % self.arrays])
         return Piece({queue: ops for queue, ops in code.items() if ops}, list(dict.fromkeys(self.accesses)), self.provenance())
 
     # -- structure ------------------------------------------------------------------------------------------------
@@ -45,12 +48,13 @@ class _Lowering(Nest):
         stages = [op for op in ops if isinstance(op, tile.StageOp)]
         has_resident = any(isinstance(op, tile.ResidentOp) for op in ops)
         has_drain = any(isinstance(op, tile.DrainOp) for op in ops)
-        if queue is Queue.array:
+        number = queue.number
+        if queue.unit is Queue.array:
             for stage in stages:
                 self.panels[storage(stage.panel)] = stage, list(stack)
-                out.append(self.wait(panel_token(self, stage, "empty" if stage.way.data == "out" else "full")))
+                out.append(self.wait(panel_token(self, stage, "empty" if stage.way.data == "out" else "full", number)))
             if self.single and has_drain:
-                out.append(self.wait(self.context.semaphore("g.free", 1)))
+                out.append(self.wait(self.context.semaphore(numbered("g.free", number), 1)))
         loaded = not self.turns_over(axis, ops)
         for op in ops:
             if queue is Queue.dma_in and not loaded and not isinstance(op, tile.StageOp):
@@ -60,8 +64,8 @@ class _Lowering(Nest):
             if isinstance(op, tile.ForOp):
                 out += self.loop(queue, op, stack)
             elif isinstance(op, tile.BeatOp):
-                if queue is Queue.array:
-                    out += self.beat(op, ops, stack)
+                if queue.unit is Queue.array:
+                    out += self.beat(queue, op, ops, stack)
             else:
                 out += self.step(queue, op, stack)
         if queue is Queue.dma_out:
@@ -69,16 +73,18 @@ class _Lowering(Nest):
                 out += store_panel(self, stage, stack)
             if self.turns_over(axis, ops):
                 out.append(self.signal(self.context.semaphore("p.turn", 1)))
-        if queue is Queue.array:
+        if queue.unit is Queue.array:
             for stage in stages:
-                out.append(self.signal(panel_token(self, stage, "empty" if stage.way.data == "in" else "done")))
+                out.append(self.signal(panel_token(self, stage, "empty" if stage.way.data == "in" else "done", number)))
             if self.single and has_resident:
-                out.append(self.signal(self.context.semaphore("tile.free", 1)))
+                out.append(self.signal(self.context.semaphore(numbered("tile.free", number), 1)))
         return out
 
     def loop(self, queue: Queue, op: tile.ForOp, stack: Stack) -> list[Operation]:
         loop = Loop(op.axis.data, op.extent.value.data, op.step.value.data)
         inner = list(op.body.block.ops)
+        if loop.axis == self.across:
+            return self.shared_loop(queue, loop, inner, stack)
         if loop.count == 1:
             return self.body(queue, inner, stack, loop.axis)
         body = self.body(queue, inner, [*stack, loop], loop.axis)
@@ -86,13 +92,26 @@ class _Lowering(Nest):
             return []
         return [loop_of(self.provenance(), loop.axis, loop.count, body)]
 
+    def shared_loop(self, queue: Queue, loop: Loop, inner: list[Operation], stack: Stack) -> list[Operation]:
+        """The loop that the arrays share: in a queue of one array that array's turns, in others those of all, side by side.
+
+        Where some arrays have one turn more than others, that comes last, in a loop of its own.
+        """
+        if not queue.shared:
+            parts = [(self.share(loop, queue.number), self.shares[queue.number])]
+        else:
+            least = min(self.shares)
+            parts = [(loop, least)] + [(replace(loop, skipped=least), 1)] * (max(self.shares) > least)
+        code = [(turns, self.body(queue, inner, [*stack, part], loop.axis)) for part, turns in parts]
+        return [loop_of(self.provenance(), loop.axis, turns, body) for turns, body in code if body]
+
     def step(self, queue: Queue, op: Operation, stack: Stack) -> list[Operation]:
         """A queue's share of an operation other than beats."""
-        match op, queue:
+        match op, queue.unit:
             case tile.ResidentOp(), Queue.dma_in if op.slot:
-                return rings.load(self, op.src, op.slot[0], op.axes.data, op.tag.data, "w", stack)
+                return rings.load(self, op, stack)
             case tile.ResidentOp(), Queue.wchain:
-                return rings.wload(self, op, stack)
+                return rings.wload(self, queue, op, stack)
             case tile.StageOp(), Queue.dma_in if op.way.data in ("in", "inout"):
                 return load_panel(self, op, stack)
             case tile.StageOp(), Queue.vector if op.way.data == "zeroed":
@@ -100,10 +119,10 @@ class _Lowering(Nest):
             case tile.UpdateOp(), Queue.array:
                 return [self.make("upd", lr=op.lr.value.data, decay=op.decay.value.data)]
             case tile.DrainOp(), Queue.gchain:
-                return rings.drained(self, op, stack)
-            case tile.DrainOp(), Queue.dma_in if len(op.slot) > 1:
-                return rings.load(self, op.dst, op.slot[1], op.axes.data, op.tag.data, "p", stack)
-            case tile.DrainOp(), Queue.vector if len(op.slot) > 1:
+                return rings.drained(self, queue, op, stack)
+            case tile.DrainOp(), Queue.dma_in if len(op.slot) > self.arrays:
+                return rings.reload(self, op, stack)
+            case tile.DrainOp(), Queue.vector if op.slot and rings.adds(self, op):
                 return rings.accumulate(self, op, stack)
             case tile.DrainOp(), Queue.dma_out if op.slot:
                 return rings.store(self, op, stack)
@@ -112,13 +131,13 @@ class _Lowering(Nest):
 
     def turns_over(self, axis: str, ops: Sequence[Operation]) -> bool:
         """Whether this is what one block does, where accumulators are added to those of the blocks before."""
-        if self.drain is None or len(self.drain.slot) < 2 or not axis.isupper():
+        if self.drain is None or len(self.drain.slot) <= self.arrays or not axis.isupper():
             return False
         return not any(isinstance(inner, tile.ForOp) and inner.axis.data.isupper() for op in ops for inner in op.walk())
 
     # -- beats ------------------------------------------------------------------------------------------------------------
 
-    def beat(self, op: tile.BeatOp, body: Sequence[Operation], stack: Stack) -> list[Operation]:
+    def beat(self, queue: Queue, op: tile.BeatOp, body: Sequence[Operation], stack: Stack) -> list[Operation]:
         first, last = self.beats[0], next((b for b in reversed(self.beats) if b.kind.data == "dw"), None)
         turns = tuple(level for level, loop in enumerate(stack) if loop.axis in self.time)
         swap = When("first", turns) if op is first and self.resident is not None else NEVER
@@ -129,7 +148,7 @@ class _Lowering(Nest):
         streams = [self.port(operand, lane, stack) for operand, lane in zip(operands, lanes, strict=True)]
         for position, (value, _, _) in enumerate(operands):
             sums = position == 1 and kind != "dw"
-            self.touch(Queue.array, Memory.of(value), writes=sums, sums=sums)
+            self.touch(queue, Memory.of(value), writes=sums, sums=sums)
         if kind == "dw":
             held = {"h": streams[0], "v": streams[1]} | self.held(op, [b for b in body if isinstance(b, tile.BeatOp)])
             return [self.make("dw", product, **held, swap=swap, take=take)]
@@ -160,8 +179,8 @@ class _Lowering(Nest):
         dim = dim_of(lane, self.sizes[lane], self.tile[lane], strides[lane], stack)
         staged = self.panels.get(storage(value))
         if staged is None:
-            return memory.stream([dim], self.moved(memory, axes, stack), None, Operand[tag])
+            return self.stream(memory, [dim], axes, tag, stack)
         # A panel is addressed from its own start: the loops that choose it do not move within it.
         stage, around = staged
         within = {axis: stride for axis, stride in strides.items() if axis not in stage.outside.data}
-        return memory.stream([dim], steps(within, stack), ring_of(memory, 0, around), Operand[tag])
+        return memory.stream([dim], steps(within, stack), ring_of(memory, 0, around), Operand[tag], start_of(within, stack))

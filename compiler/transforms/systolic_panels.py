@@ -6,19 +6,32 @@ from xdsl.ir import Operation
 
 from compiler.dialects import tile
 from compiler.dialects.systolic import loop_of
-from compiler.schedule.axes import parse_axes
+from compiler.schedule.axes import parse_axes, strides_of
+from compiler.schedule.partition import numbered
 from compiler.transforms.systolic_nest import Nest, Stack
-from compiler.transforms.systolic_streams import Memory, dim_of, ring_of
+from compiler.transforms.systolic_streams import Memory, dim_of, ring_of, start_of
 from isa.instructions import IMM, Queue
 from isa.stream import MAX_DIMS, Dim, Operand
 
 
-def panel_token(nest: Nest, stage: tile.StageOp, state: str) -> int:
-    """Semaphore of a panel: full (from DRAM, or of zeros), done (by the array), empty."""
+def panel_token(nest: Nest, stage: tile.StageOp, state: str, number: int = 0) -> int:
+    """Semaphore of a panel: full (from DRAM, or of zeros), done (by an array, whose number it is), empty."""
     way, slots = stage.way.data, Memory.of(stage.panel).slots
     same = [s for s in nest.stages if s.way == stage.way and Memory.of(s.panel).slots == slots]
     name = f"panel.{way}" if slots > 1 or way == "inout" else f"single.{way}"
-    return nest.context.semaphore(f"{name}{same.index(stage)}.{state}", slots if state == "empty" else 0)
+    return nest.context.semaphore(numbered(f"{name}{same.index(stage)}", number) + f".{state}", slots if state == "empty" else 0)
+
+
+def panel_tokens(nest: Nest, stage: tile.StageOp, state: str) -> list[int]:
+    """Those that a queue which all arrays share waits for or signals: one for each array, or one between two such queues."""
+    between = state == "empty" and stage.way.data in ("zeroed", "inout")
+    return [panel_token(nest, stage, state, number) for number in range(1 if between else nest.arrays)]
+
+
+def handshake(nest: Nest, stage: tile.StageOp, before: str, code: Operation, after: str) -> list[Operation]:
+    """What such a queue does with a panel, between its waits and its signals."""
+    waits = [nest.wait(token) for token in panel_tokens(nest, stage, before)]
+    return [*waits, code, *(nest.signal(token) for token in panel_tokens(nest, stage, after))]
 
 
 def load_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
@@ -26,7 +39,7 @@ def load_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
     nest.touch(Queue.dma_in, Memory.of(op.tensor), writes=False)
     nest.touch(Queue.dma_in, Memory.of(op.panel), writes=True)
     nest.context.reads(op.tensor)
-    return [nest.wait(panel_token(nest, op, "empty")), _moved_panel(nest, op, stack), nest.signal(panel_token(nest, op, "full"))]
+    return handshake(nest, op, "empty", _moved_panel(nest, op, stack), "full")
 
 
 def clear_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
@@ -35,7 +48,7 @@ def clear_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
     nest.touch(Queue.vector, panel, writes=True)
     whole = panel.stream([Dim(prod(panel.shape), panel.dtype.size)], (), ring_of(panel, 0, stack), Operand[op.tag.data])
     fill = nest.make("vec", fn="copy", dst=whole, a=IMM, imm=0.0)
-    return [nest.wait(panel_token(nest, op, "empty")), fill, nest.signal(panel_token(nest, op, "full"))]
+    return handshake(nest, op, "empty", fill, "full")
 
 
 def store_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
@@ -46,7 +59,7 @@ def store_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
     nest.touch(Queue.dma_out, Memory.of(op.panel), writes=False)
     nest.context.writes(op.tensor)
     store = _moved_panel(nest, op, stack, out=True)
-    return [nest.wait(panel_token(nest, op, "done")), store, nest.signal(panel_token(nest, op, "empty"))]
+    return handshake(nest, op, "done", store, "empty")
 
 
 def _moved_panel(nest: Nest, op: tile.StageOp, stack: Stack, *, out: bool = False) -> Operation:
@@ -55,9 +68,10 @@ def _moved_panel(nest: Nest, op: tile.StageOp, stack: Stack, *, out: bool = Fals
     dims = _panel_dims(nest, tensor, panel, op, stack)
     loops = dims[: max(0, len(dims) - MAX_DIMS)]
     outside, inside = ([dim[i] for dim in dims[len(loops) :]] for i in (0, 1))
+    start = start_of(strides_of(op.axes.data, tensor.strides), stack)
     far = [*nest.moved(tensor, op.axes.data, stack), *(dim.stride for dim, _ in loops)]
     near = [*(0 for _ in stack), *(dim.stride for _, dim in loops)]
-    streams = tensor.stream(outside, far, None, tag), panel.stream(inside, near, ring_of(panel, 0, stack), tag)
+    streams = tensor.stream(outside, far, None, tag, start), panel.stream(inside, near, ring_of(panel, 0, stack), tag)
     code = nest.make("st", dst=streams[0], src=streams[1]) if out else nest.make("ld", dst=streams[1], src=streams[0])
     for depth, (dim, _) in reversed(list(enumerate(loops))):
         code = loop_of(nest.provenance(), f"i{depth}", dim.count, [code], limit=dim.limit or 0, level=dim.level)

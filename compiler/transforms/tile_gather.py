@@ -164,5 +164,5 @@ class _PhaseNest(Nest):
         return result in self.outside
 
     def drain(self) -> tile.DrainOp:
-        rings = [self.builder.ring("g")] if self.wanted_in_dram(self.op.result) else []
+        rings = self.rings("g") if self.wanted_in_dram(self.op.result) else []
         return tile.DrainOp(self.home, self.axes(self.op, "dX"), "dX", *rings)

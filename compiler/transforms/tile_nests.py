@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import prod
 
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Operation, SSAValue
@@ -11,6 +12,7 @@ from compiler.schedule import blocks
 from compiler.schedule.axes import blocked, parse_axes, shared
 from compiler.schedule.blocks import Extents, Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
+from compiler.schedule.partition import Candidate, choose, numbered
 from compiler.schedule.plans import Loops, cheapest
 from compiler.transforms.tile_builder import TileBuilder
 
@@ -33,6 +35,7 @@ class Nest:
         self.tile = {self.rows: builder.machine.rows, self.cols: builder.machine.cols}
         self.stages: list[tile.StageOp] = []
         self.memories: dict[str, SSAValue] = {}
+        self.arrays, self.across = 1, ""
         self.plan = Plan()
         self.plan = self.choose()
         self.sizes = self.plan.split(self.sizes)
@@ -164,6 +167,7 @@ class Nest:
             for axis in reversed(self.time):
                 body = [tile.ForOp(axis, self.sizes[axis], 1, body)]
             beats += body
+        self.share_out()
         tile_ops: list[Operation] = []
         resident = self.resident()
         if resident is not None:
@@ -175,7 +179,48 @@ class Nest:
         if drain is not None:
             tile_ops.append(drain)
         total = sum(op.macs for op in self.products)
-        return tile.NestOp(self.rows, self.cols, "".join(self.time), self.layer, self.product, total, self.loops(tile_ops))
+        loops, time = self.loops(tile_ops), "".join(self.time)
+        return tile.NestOp(self.rows, self.cols, time, self.layer, self.product, total, loops, self.arrays, self.across)
+
+    def share_out(self) -> None:
+        """Choose the loop that the arrays share, once it is known where panels change."""
+        order = self.order()
+        turns = blocks.turns_of(self.sizes, self.tile)
+        candidates = [candidate for axis in (*order, *self.time) if (candidate := self.shareable(axis, order, turns[axis]))]
+        tiles, beats = prod(turns[axis] for axis in order), len(self.products) * prod(self.sizes[axis] for axis in self.time)
+        partition = self.builder.choice(self.products[0]).partition
+        chosen = choose(partition, candidates, tiles, beats, self.builder.machine, self.builder.slots)
+        if chosen is not None:
+            self.arrays, self.across = chosen.arrays(self.builder.machine.arrays), chosen.axis
+
+    def shareable(self, axis: str, order: Sequence[str], turns: int) -> Candidate | None:
+        """What dealing out the loop over an axis means; None where it cannot be: it chooses panels, or its turns write to the same words.
+
+        What streams is summed where it goes, so only accumulators can be parts of a sum; and only those on their way to DRAM.
+        """
+        adds, streams = False, axis in self.time
+        if turns == 1 or axis.isupper() or any(axis in stage.outside.data for stage in self.stages):
+            return None
+        for op in self.products:
+            summed = self.classes[axis] == SUMMED[op.role.data]
+            adds |= summed
+            if shared(op.stored[2], axis) or (summed and not (streams and self.passes_vector_unit(op))):
+                return None
+        inside = [stage for stage in self.stages if not streams and blocks.enclosing(order, stage.outside.data)[order.index(axis) :]]
+        return Candidate(axis, self.classes[axis], turns, streams, adds, bool(inside))
+
+    def passes_vector_unit(self, op: train.ProductOp) -> bool:
+        """Whether something can be added to the product's accumulators on their way."""
+        stored = self.wanted_in_dram(op.result) or (self.in_blocks and SUMMED[op.role.data] == "b")
+        return self.mapping.beat(op.role.data) == "dw" and self.fused is None and stored
+
+    def rings(self, name: str, many: bool = True) -> list[SSAValue]:
+        """A ring of tiles for each array, or one that is for all."""
+        return [self.builder.ring(numbered(name, number)) for number in range(self.arrays if many else 1)]
+
+    def weight_rings(self) -> list[SSAValue]:
+        """Those of stationary tiles: where beats are dealt out, all arrays have the same tiles."""
+        return [self.builder.ring(f"w.all{self.arrays}")] if self.arrays > 1 and self.across in self.time else self.rings("w")
 
     def value(self, op: train.ProductOp, name: str) -> SSAValue:
         """One of the product's tensors."""
@@ -229,10 +274,10 @@ class Nest:
             if name is not None:
                 value, axes = self.value(op, name), self.axes(op, name)
                 if self.stays_in_dram(value):
-                    return tile.ResidentOp(self.builder.in_dram(value), axes, name, self.builder.ring("w"))
-                return tile.ResidentOp(self.builder.in_spad(value, self.layer, self.product), axes, name, None)
+                    return tile.ResidentOp(self.builder.in_dram(value), axes, name, *self.weight_rings())
+                return tile.ResidentOp(self.builder.in_spad(value, self.layer, self.product), axes, name)
         if self.fused is not None:
-            return tile.ResidentOp(self.updated_weight(), self.axes(self.products[0], "dW"), "W", self.builder.ring("w"))
+            return tile.ResidentOp(self.updated_weight(), self.axes(self.products[0], "dW"), "W", *self.weight_rings())
         return None
 
     def updated_weight(self) -> SSAValue:
@@ -250,13 +295,13 @@ class Nest:
             name = list(op.tensors)[-1]
             value, axes = op.result, self.axes(op, name)
             if self.fused is not None:
-                return tile.DrainOp(self.updated_weight(), axes, "W", builder.ring("g"))
+                return tile.DrainOp(self.updated_weight(), axes, "W", *self.rings("g"))
             if self.in_blocks and SUMMED[op.role.data] == "b":
                 home = builder.result_in_dram(value, f"{self.layer}.{name}")
                 builder.fill_dram(home, self.layer, self.product)
-                return tile.DrainOp(home, axes, name, builder.ring("g"), builder.ring("p"))
+                return tile.DrainOp(home, axes, name, *self.rings("g"), *self.rings("p", self.across not in self.time))
             if self.wanted_in_dram(value):
-                return tile.DrainOp(builder.result_in_dram(value, f"{self.layer}.{name}"), axes, name, builder.ring("g"))
+                return tile.DrainOp(builder.result_in_dram(value, f"{self.layer}.{name}"), axes, name, *self.rings("g"))
             return tile.DrainOp(builder.result(value, f"{self.layer}.{name}"), axes, name)
         return None
 
