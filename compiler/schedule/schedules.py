@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from compiler.schedule.cost import nest_cycles
 from compiler.schedule.mapping import INTERLEAVED, Mapping
+from compiler.schedule.partition import PARTITIONS
+from isa.errors import UserError
 from isa.machine import Machine
 
 Sizes = dict[str, int]
@@ -49,6 +51,8 @@ class Schedule:
     choose: Callable[[str, Sizes, Machine, bool], Choice]
     """(layer, sizes, machine, double_buffer) → how the layer's gradients are computed."""
     doc: str
+    partition: str = "auto"
+    """How several arrays share every layer, if it is the same for all."""
 
 
 DATAFLOWS = {
@@ -70,14 +74,16 @@ def fixed(name: str, choice: Choice, doc: str = "") -> Schedule:
 
 
 def partitioned(schedule: Schedule, partition: str) -> Schedule:
-    """The same schedule, with all layers shared by the arrays in one way."""
+    """The same schedule, with all layers shared by the arrays in one way; raises UserError for one that there is not."""
+    if partition not in PARTITIONS:
+        raise UserError("--partition", f"unknown partition {partition!r}; there are {', '.join(PARTITIONS)}")
     if partition == "auto":
         return schedule
 
     def choose(layer: str, sizes: Sizes, machine: Machine, double_buffer: bool) -> Choice:
         return replace(schedule.choose(layer, sizes, machine, double_buffer), partition=partition)
 
-    return replace(schedule, choose=choose)
+    return replace(schedule, choose=choose, partition=partition)
 
 
 def _same(name: str) -> Choice:
