@@ -155,7 +155,7 @@ class _Nest:
                 self.updated = True
             case tile.DrainOp():
                 part = self.part(op.dst, op.axes.data, at, self.rows + self.cols)
-                part[...] = (self.w if self.updated else self.g) + (part if len(op.slot) > 1 else 0.0)
+                part[...] = (self.w if self.updated else self.g) + (part if op.before else 0.0)
                 self.g, self.updated = 0.0, False
             case _:
                 raise AssertionError(f"{op.name} is no operation of a nest")

@@ -161,6 +161,15 @@ class DrainOp(_Axes):
             operands=[dst, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
         )
 
+    @property
+    def before(self) -> Sequence[SSAValue]:
+        """The slots of what earlier blocks have summed; inside a nest."""
+        nest = self.parent_op()
+        while not isinstance(nest, NestOp):
+            assert nest is not None
+            nest = nest.parent_op()
+        return self.slot[nest.shared_by :]
+
     def verify_(self) -> None:
         self.verify_axes(self.axes, self.dst)
         if in_dram(self.dst) != bool(self.slot):

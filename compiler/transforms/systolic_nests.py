@@ -120,7 +120,7 @@ class _Lowering(Nest):
                 return [self.make("upd", lr=op.lr.value.data, decay=op.decay.value.data)]
             case tile.DrainOp(), Queue.gchain:
                 return rings.drained(self, queue, op, stack)
-            case tile.DrainOp(), Queue.dma_in if len(op.slot) > self.arrays:
+            case tile.DrainOp(), Queue.dma_in if op.before:
                 return rings.reload(self, op, stack)
             case tile.DrainOp(), Queue.vector if op.slot and rings.adds(self, op):
                 return rings.accumulate(self, op, stack)
@@ -131,7 +131,7 @@ class _Lowering(Nest):
 
     def turns_over(self, axis: str, ops: Sequence[Operation]) -> bool:
         """Whether this is what one block does, where accumulators are added to those of the blocks before."""
-        if self.drain is None or len(self.drain.slot) <= self.arrays or not axis.isupper():
+        if self.drain is None or not self.drain.before or not axis.isupper():
             return False
         return not any(isinstance(inner, tile.ForOp) and inner.axis.data.isupper() for op in ops for inner in op.walk())
 

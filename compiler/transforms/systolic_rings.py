@@ -115,18 +115,13 @@ def drained(nest: Nest, queue: Queue, op: tile.DrainOp, stack: Stack) -> list[Op
 
 def adds(nest: Nest, op: tile.DrainOp) -> bool:
     """Whether the vector unit adds to what is drained, before it goes to DRAM: what other arrays or earlier blocks have."""
-    return nest.summed or len(op.slot) > nest.arrays
-
-
-def _before(nest: Nest, op: tile.DrainOp) -> Sequence[SSAValue]:
-    """The slots of what earlier blocks have summed."""
-    return op.slot[nest.arrays :]
+    return nest.summed or bool(op.before)
 
 
 def reload(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
     """What earlier blocks have summed, from DRAM; there is one tile for all arrays that are added to each other."""
-    views = nest.views(stack)[: len(_before(nest, op))]
-    return [code for number, own in views for code in _load(nest, op.dst, _before(nest, op)[number], op, [numbered("p", number)], own)]
+    views = nest.views(stack)[: len(op.before)]
+    return [code for number, own in views for code in _load(nest, op.dst, op.before[number], op, [numbered("p", number)], own)]
 
 
 def accumulate(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
@@ -148,8 +143,8 @@ def _accumulate(nest: Nest, op: tile.DrainOp, stack: Stack, arrays: Sequence[int
 
     code = [nest.wait(_token(nest, f"{numbered('g', number)}.partial")) for number in arrays]
     code += [add(op.slot[number]) for number in arrays if number != into]
-    if _before(nest, op):
-        ring, slot = numbered("p", into), _before(nest, op)[into]
+    if op.before:
+        ring, slot = numbered("p", into), op.before[into]
         code += [nest.wait(_token(nest, f"{ring}.full")), add(slot), nest.signal(_token(nest, f"{ring}.empty", slot))]
     return [*code, nest.signal(_token(nest, f"{numbered('g', into)}.summed"))]
 
