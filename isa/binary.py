@@ -182,7 +182,7 @@ def validate_tables(program: Program, place: str) -> None:
     known_queues = program.machine.queues
     for queue, code in program.queues.items():
         if queue not in known_queues:
-            raise UserError(place, f"queue {queue.name}: the machine has {program.machine.arrays} array(s)")
+            raise UserError(place, f"queue {queue.name}: the machine's arrays are {program.machine.arrays}")
         for index, instruction in enumerate(code):
             if instruction.op in ("wait", "signal") and not 0 <= instruction["sem"] < len(program.semaphores):
                 raise UserError(

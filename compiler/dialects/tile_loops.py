@@ -81,8 +81,6 @@ class NestOp(TileOp):
         if not loops or any(ceil(op.extent.value.data / op.step.value.data) < self.shared_by for op in loops):
             raise VerifyException(f"{self.shared_by} arrays cannot share the loop over {self.across.data!r}")
         for op in self.walk():
-            if isinstance(op, StageOp) and self.across.data in op.outside.data:
-                raise VerifyException(f"a panel is of all arrays: the loop over {self.across.data!r}, which they share, cannot choose it")
             shares = self.across.data not in self.stream.data
             if isinstance(op, ResidentOp) and op.slot and len(op.slot) != (self.shared_by if shares else 1):
                 raise VerifyException("a slot for each array where the tiles differ, one for all where they do not")
@@ -183,6 +181,8 @@ class StageOp(_Axes):
     A panel is what the loops over the axes ``outside`` choose: of an axis on the array's lanes one tile, of others one turn; it has all
     of every other axis.  ``way``: in, out, zeroed for sums that go out having begun as zeros, or inout for sums that are not complete when
     they go out, and come in again.
+
+    Where several arrays share a loop that chooses panels, each has an equal part of the ring.
     """
 
     name = "tile.stage"

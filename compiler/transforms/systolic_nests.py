@@ -14,10 +14,10 @@ from compiler.transforms import systolic_rings as rings
 from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_nest import Nest, Stack
-from compiler.transforms.systolic_panels import clear_panel, load_panel, panel_token, store_panel
-from compiler.transforms.systolic_streams import Loop, Memory, dim_of, ring_of, start_of, steps
+from compiler.transforms.systolic_panels import clear_panel, load_panel, panel_stream, panel_token, store_panel
+from compiler.transforms.systolic_streams import Loop, Memory, dim_of, start_of, steps
 from isa.instructions import ALWAYS, HELD, NEVER, Queue, When
-from isa.stream import Operand, Stream
+from isa.stream import Stream
 
 
 def lower_nest(context: Context, op: tile.NestOp) -> Piece:
@@ -145,7 +145,7 @@ class _Lowering(Nest):
         product, kind = op.product.data, op.kind.data
         lanes = {"fwd": (self.rows, self.cols), "dx": (self.cols, self.rows), "dw": (self.rows, self.cols)}[kind]
         operands = ((op.first, op.first_axes.data, op.first_tag.data), (op.second, op.second_axes.data, op.second_tag.data))
-        streams = [self.port(operand, lane, stack) for operand, lane in zip(operands, lanes, strict=True)]
+        streams = [self.port(queue, operand, lane, stack) for operand, lane in zip(operands, lanes, strict=True)]
         for position, (value, _, _) in enumerate(operands):
             sums = position == 1 and kind != "dw"
             self.touch(queue, Memory.of(value), writes=sums, sums=sums)
@@ -171,7 +171,7 @@ class _Lowering(Nest):
             return {"h": HELD}
         return {}
 
-    def port(self, operand: tuple[SSAValue, str, str], lane: str, stack: Stack) -> Stream:
+    def port(self, queue: Queue, operand: tuple[SSAValue, str, str], lane: str, stack: Stack) -> Stream:
         """The stream of one port: a lane for each row or column, one row of words a beat."""
         value, axes, tag = operand
         memory = Memory.of(value)
@@ -183,4 +183,4 @@ class _Lowering(Nest):
         # A panel is addressed from its own start: the loops that choose it do not move within it.
         stage, around = staged
         within = {axis: stride for axis, stride in strides.items() if axis not in stage.outside.data}
-        return memory.stream([dim], steps(within, stack), ring_of(memory, 0, around), Operand[tag], start_of(within, stack))
+        return panel_stream(self, stage, [dim], steps(within, stack), around, queue.number, start_of(within, stack))

@@ -166,14 +166,15 @@ def start_of(axis_strides: dict[str, int], stack: Sequence[Loop]) -> int:
     return sum(loop.start * axis_strides.get(loop.axis, 0) for loop in stack)
 
 
-def ring_of(memory: Memory, phase: int, stack: Sequence[Loop]) -> Ring | None:
-    """The slot in use: one on for every turn of the innermost of these loops."""
-    if memory.slots == 1:
+def ring_of(memory: Memory, phase: int, stack: Sequence[Loop], arrays: int = 1) -> Ring | None:
+    """The slot in use: one on for every turn of the innermost of these loops; each of so many arrays has as many of the slots."""
+    slots = memory.slots // arrays
+    if slots == 1:
         return None
     weights = []
     weight = 1
     for loop in reversed(stack):
-        weights.append(weight % memory.slots)
+        weights.append(weight % slots)
         phase += loop.skipped * weight
         weight *= loop.count
-    return Ring(memory.slots, memory.slot_bytes, phase % memory.slots, trim(weights[::-1]))
+    return Ring(slots, memory.slot_bytes, phase % slots, trim(weights[::-1]))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from math import prod
 
-from xdsl.dialects.builtin import f32
+from xdsl.dialects.builtin import IntegerAttr, f32, i64
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
@@ -14,6 +14,7 @@ from compiler.schedule.blocks import Extents, Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.schedule.partition import Candidate, choose, numbered
 from compiler.schedule.plans import Loops, cheapest
+from compiler.transforms.allocate_memory import scratchpad_bytes
 from compiler.transforms.tile_builder import TileBuilder
 
 FAIR = 2
@@ -35,7 +36,7 @@ class Nest:
         self.tile = {self.rows: builder.machine.rows, self.cols: builder.machine.cols}
         self.stages: list[tile.StageOp] = []
         self.memories: dict[str, SSAValue] = {}
-        self.arrays, self.across = 1, ""
+        self.arrays, self.across, self.room = 1, "", 0
         self.plan = Plan()
         self.plan = self.choose()
         self.sizes = self.plan.split(self.sizes)
@@ -140,7 +141,7 @@ class Nest:
         )  # fmt: skip
         streamed = {tensor.name for tensor in tensors}
         whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}
-        room = self.builder.room_beside(whole)
+        self.room = room = self.builder.room_beside(whole)
         time = tuple(self.axes_of(self.mapping.time))
         loops = Loops(tuple(self.walked()), tuple(self.inner()), time, len(self.products), self.builder.slots)
         best, elsewhere = cheapest(nest, loops, self.builder.machine, self.builder.panel_budget, room)
@@ -192,22 +193,34 @@ class Nest:
         chosen = choose(partition, candidates, tiles, beats, self.builder.machine, self.builder.slots)
         if chosen is not None:
             self.arrays, self.across = chosen.arrays(self.builder.machine.arrays), chosen.axis
+            for panel in {stage.panel.owner for stage in self.stages if self.across in stage.outside.data}:
+                assert isinstance(panel, tile.BufferOp)
+                panel.ring = IntegerAttr(self.arrays * (panel.ring.value.data if panel.ring else 1), i64)
 
     def shareable(self, axis: str, order: Sequence[str], turns: int) -> Candidate | None:
-        """What dealing out the loop over an axis means; None where it cannot be: it chooses panels, or its turns write to the same words.
+        """What dealing out the loop over an axis means; None where it cannot be.
 
-        What streams is summed where it goes, so only accumulators can be parts of a sum; and only those on their way to DRAM.
+        It cannot where turns write to the same words, or where there is no room for panels of each array. What streams is summed where it
+        goes, so only accumulators can be parts of a sum; and only those on their way to DRAM.
         """
         adds, streams = False, axis in self.time
-        if turns == 1 or axis.isupper() or any(axis in stage.outside.data for stage in self.stages):
+        if turns == 1 or axis.isupper() or not self.has_room(axis, min(turns, self.builder.machine.arrays)):
             return None
         for op in self.products:
             summed = self.classes[axis] == SUMMED[op.role.data]
             adds |= summed
             if shared(op.stored[2], axis) or (summed and not (streams and self.passes_vector_unit(op))):
                 return None
-        inside = [stage for stage in self.stages if not streams and blocks.enclosing(order, stage.outside.data)[order.index(axis) :]]
+        common = [stage.outside.data for stage in self.stages if not streams and axis not in stage.outside.data]
+        inside = [outside for outside in common if blocks.enclosing(order, outside)[order.index(axis) :]]
         return Candidate(axis, self.classes[axis], turns, streams, adds, bool(inside))
+
+    def has_room(self, axis: str, arrays: int) -> bool:
+        """Whether each array can have panels of its own, where the loop over the axis chooses them."""
+        panels = {stage.panel.owner: arrays if axis in stage.outside.data else 1 for stage in self.stages}
+        if set(panels.values()) <= {1}:
+            return True
+        return sum(number * scratchpad_bytes(panel) for panel, number in panels.items() if isinstance(panel, tile.BufferOp)) <= self.room
 
     def passes_vector_unit(self, op: train.ProductOp) -> bool:
         """Whether something can be added to the product's accumulators on their way."""
