@@ -80,13 +80,13 @@ class NestOp(TileOp):
         loops = [op for op in self.walk() if isinstance(op, ForOp) and op.axis == self.across]
         if not loops or any(ceil(op.extent.value.data / op.step.value.data) < self.shared_by for op in loops):
             raise VerifyException(f"{self.shared_by} arrays cannot share the loop over {self.across.data!r}")
+        each, parts = self.shared_by, self.across.data in self.stream.data
         for op in self.walk():
-            shares = self.across.data not in self.stream.data
-            if isinstance(op, ResidentOp) and op.slot and len(op.slot) != (self.shared_by if shares else 1):
-                raise VerifyException("a slot for each array where the tiles differ, one for all where they do not")
-            if isinstance(op, DrainOp) and op.slot and len(op.slot) % self.shared_by > (0 if shares else 1):
-                raise VerifyException("a slot for each array")
-            if isinstance(op, DrainOp) and not op.slot and not shares:
+            if isinstance(op, ResidentOp) and op.slot and len(op.slot) != (1 if parts else each):
+                raise VerifyException("a slot for each array where their tiles differ, one for all where they do not")
+            if isinstance(op, DrainOp) and op.slot and len(op.slot) not in (each, each + (1 if parts else each)):
+                raise VerifyException("a slot for each array, and as many of what earlier blocks have summed as are stored")
+            if isinstance(op, DrainOp) and not op.slot and parts:
                 raise VerifyException("accumulators of several arrays are added on their way to DRAM")
 
 

@@ -16,12 +16,15 @@ from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_nest import Nest, Stack
 from compiler.transforms.systolic_panels import clear_panel, load_panel, panel_stream, panel_token, store_panel
 from compiler.transforms.systolic_streams import Loop, Memory, dim_of, start_of, steps
+from isa.errors import UserError
 from isa.instructions import ALWAYS, HELD, NEVER, Queue, When
 from isa.stream import Stream
 
 
 def lower_nest(context: Context, op: tile.NestOp) -> Piece:
-    """The code of a nest, for each queue, and what it touches."""
+    """The code of a nest, for each queue, and what it touches; raises UserError for a machine of fewer arrays."""
+    if op.shared_by > context.machine.arrays:
+        raise UserError(f'layer "{op.layer.data}"', f"is for {op.shared_by} arrays, the machine has {context.machine.arrays}")
     return _Lowering(context, op).piece()
 
 

@@ -7,6 +7,7 @@ from math import ceil
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from ir_text import parse
 from lowered import SHARED, Setting, program, run, tiles, wanted
 from network_check import mismatches
 from train_graphs import Graph, layer_graph, train_graphs
@@ -134,4 +135,13 @@ def test_weights_are_updated_in_the_arrays(schedule: str, partition: str) -> Non
 def test_what_these_layers_make_use_of(layer: str, schedule: str, partition: str, arrays: int, memory: str, wanted: set[str]) -> None:
     """Else the tests above would not be of these."""
     setting = Setting(scratchpad=MEMORIES[memory], dram_above=0, schedule=schedule, arrays=arrays, partition=partition)
-    assert wanted <= set(features(tiles(layer_graph(*LAYERS[layer]).module, setting)))
+    module = tiles(layer_graph(*LAYERS[layer]).module, setting)
+    assert wanted <= set(features(module))
+    assert str(parse(str(module))) == str(module)
+
+
+def test_a_nest_for_more_arrays_than_there_are() -> None:
+    graph = layer_graph(*LAYERS["fully connected"])
+    module = parse(str(tiles(graph.module, Setting(arrays=3))).replace("arrays = 3 : i64", "arrays = 2 : i64"))
+    with pytest.raises(UserError, match='layer "layer": is for 3 arrays, the machine has 2'):
+        program(module, graph.leaves)
