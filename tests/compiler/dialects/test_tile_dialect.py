@@ -79,8 +79,8 @@ def test_text_round_trips() -> None:
         line.split()[0] for line in PROGRAM.splitlines() if "=" not in line
     ]
     words = (
-        "ring 2 at 64", "at 128", "classes 3 ignored -100", "dense<1.000000e+00>", "imm 1.000000e+00 at [0 : i64]", 'by "k"', 'arrays 2 by "b"',
-        "axis 0",
+        "ring 2 at 64", "at 128", "classes 3 ignored -100", "dense<1.000000e+00>", "imm 1.000000e+00 at [0 : i64]", 'by "k"',
+        'arrays 2 by "b"', "axis 0",
     )  # fmt: skip
     for word in words:
         assert word in text
