@@ -140,9 +140,11 @@ def lower_to_systolic(
 
     module, limit = _first_that_fits(placed, [-1, *(machine.scratchpad.bytes * share // 64 for share in (16, 12, 8, 6, 4, 2, 1)), 0])
     name = schedule if isinstance(schedule, str) else schedule.name
+    partition = "auto" if isinstance(schedule, str) else schedule.partition
+    measured = isinstance(schedule, Schedule) and not schedule.doc  # those of the table have one
     machine_file = str(_dump_machine(step, machine))
-    to_tile = (WidenGroups(machine_file), ConvertTrainToTile(name, machine_file, double_buffer, fused_update, limit))
-    note = "; dataflows are measured, where the pass alone estimates" if isinstance(schedule, Schedule) else ""
+    to_tile = (WidenGroups(machine_file), ConvertTrainToTile(name, machine_file, double_buffer, fused_update, limit, partition))
+    note = "; dataflows are measured, where the pass alone estimates" if measured else ""
     _verify_and_dump(step, module, 2, "tile", [*to_tile, *placing], times, note)
     to_systolic = ConvertTileToSystolic()
     with times.measure(to_systolic.name):

@@ -10,7 +10,7 @@ from xdsl.ir import Operation
 from compiler.dialects import systolic
 from compiler.dialects.machine import to_machine
 from compiler.transforms.systolic_streams import dtype_of
-from isa.instructions import Instruction, Queue, make
+from isa.instructions import QUEUES, Instruction, make
 from isa.program import Program, Provenance, Semaphore, Symbol
 from isa.stream import Space
 
@@ -20,7 +20,8 @@ Weights = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 def emit_program(module: ModuleOp, weights: Weights) -> Program:
     """The program of a module's one ``systolic.program``; ``weights`` are the initial values of its params by name."""
     source = next(op for op in module.body.block.ops if isinstance(op, systolic.ProgramOp))
-    program = Program(source.sym_name.data, to_machine(source.machine), {queue: [] for queue in Queue}, schedule=source.schedule.data)
+    machine = to_machine(source.machine)
+    program = Program(source.sym_name.data, machine, {queue: [] for queue in machine.queues}, schedule=source.schedule.data)
     for op in source.body.block.ops:
         match op:
             case systolic.SymbolOp():
@@ -33,7 +34,7 @@ def emit_program(module: ModuleOp, weights: Weights) -> Program:
                 )  # fmt: skip
                 program.provenance.append(entry)
             case systolic.QueueOp():
-                program.queues[Queue[op.queue.data]] = [i for inner in op.body.block.ops for i in _instructions(inner)]
+                program.queues[QUEUES[op.queue.data]] = [i for inner in op.body.block.ops for i in _instructions(inner)]
     return program
 
 

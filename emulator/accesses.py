@@ -22,9 +22,10 @@ class Unclear(Exception):  # noqa: N818 - no error: the turns are then executed 
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """One of the array's: w_next, w, g or g_out."""
+    """One of an array's: w_next, w, g or g_out."""
 
     name: str
+    array: int = 0
 
 
 Pattern = tuple[Space, DType, tuple[tuple[int, int], ...], int, int, int, int, int]

@@ -58,6 +58,7 @@ class ArrayQueue(QueueMachine):
     """Issues beats."""
 
     def __init__(self, queue: Queue, board: Board) -> None:
+        self.array = board.arrays[queue.number]
         self.rows, self.cols = board.machine.rows, board.machine.cols
         self.spad = board.memories[Space.spad]
         self.depth = self.rows + self.cols - 1
@@ -93,14 +94,15 @@ class ArrayQueue(QueueMachine):
 
     def _blocked(self, instruction: Instruction) -> int | None:
         board, now, beat, loops = self.board, self.board.now, self.beats[self.index], (self.counters, self.counts)
+        array = self.array
         self.swap, self.zero, self.take = beat.swap.holds(*loops), beat.zero.holds(*loops), beat.take.holds(*loops)
-        if self.swap and not (board.loads > board.swaps and now >= board.last_load + self.rows):
+        if self.swap and not (array.loads > array.swaps and now >= array.last_load + self.rows):
             return board.causes.weight_chain
-        if self.take and not (board.takes == board.drains and (not board.takes or now >= board.last_drain + 1)):
+        if self.take and not (array.takes == array.drains and (not array.takes or now >= array.last_drain + 1)):
             return board.causes.gradient_chain
         if beat.acc:
             self.row = beat.acc.address(self.counters)
-            if not self.zero and now < board.sums.get(self.row, 0):
+            if not self.zero and now < array.sums.get(self.row, 0):
                 return board.causes.partial_sums
         self.place = self._place()
         return board.lacks(self.place.needs) if self.place.begins else None
@@ -111,20 +113,20 @@ class ArrayQueue(QueueMachine):
             self.board.held[self.queue] = self.board.banks.held(self.place.needs), until
 
     def _issue(self, instruction: Instruction) -> None:
-        board, now, beat = self.board, self.board.now, self.beats[self.index]
+        array, now, beat = self.array, self.board.now, self.beats[self.index]
         exchange = None
         if self.swap:
-            board.swaps, board.last_swap = board.swaps + 1, now
+            array.swaps, array.last_swap = array.swaps + 1, now
         if self.take:
-            board.takes, board.last_take = board.takes + 1, now
+            array.takes, array.last_take = array.takes + 1, now
         if self.swap or self.take:
             exchange = Exchange(now, self.swap, self.take, beat.rates)
         h, v, sums = self._access(beat.h, self.rows), self._access(beat.v, self.cols), self._access(beat.acc, beat.lanes)
         if beat.acc:
-            board.sums[self.row] = now + beat.crossing
+            array.sums[self.row] = now + beat.crossing
         on_h, on_v = (h, sums) if beat.down else (sums or h, v)
         self.lanes = on_h.touching if on_h else self.lanes[0], on_v.touching if on_v else self.lanes[1]
-        board.grid.issue(now, instruction.op, h, v, sums, self.zero, exchange)
+        array.grid.issue(now, instruction.op, h, v, sums, self.zero, exchange)
         self.counted[self.index, self.zero, self.lanes] += 1
         self.issued[self.index] = now
         self._occupy(self.place.cycles, now + self.depth, instruction.op)

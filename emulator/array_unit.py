@@ -91,15 +91,14 @@ class ArrayUnit(Unit):
         return Work(beat.provenance, self.queue, busy, tuple(accesses), macs), (h, v)
 
     def start(self) -> int | None:
-        shared = self.shared
         start, plan = self.time, self.plan
         if plan.swap and not self.in_tail:
-            loaded = shared.weights.get_at()
+            loaded = self.weights.get_at()
             if loaded is None:
                 return None
             start = max(start, loaded)
         if plan.take and (self.in_tail or plan.tail is None):
-            drained = shared.gradients.put_at()
+            drained = self.gradients.put_at()
             if drained is None:
                 return None
             start = max(start, drained)
@@ -133,7 +132,7 @@ class ArrayUnit(Unit):
         """All beats; the last one is left out if it takes the gradient and is not the only one."""
         shared, owner = self.shared, nest.beats[0].provenance
         if plan.swap:
-            self._stall(shared.causes.weight_chain, shared.weights.turn, owner)
+            self._stall(shared.causes.weight_chain, self.weights.turn, owner)
         self.lanes = plan.lanes
         if plan.take and plan.tail is None:
             self._take(nest.beats[0], plan.works[0], start)
@@ -146,14 +145,14 @@ class ArrayUnit(Unit):
             self.sums.record(nest, plan.rows, bases, start, shifts)
             self._book(nest, plan, start, shifts)
         if plan.swap:
-            shared.weights.get(start)
+            self.weights.get(start)
 
     def _take(self, beat: Beat, work: Work, start: int) -> None:
         """Issue a beat that takes the gradient."""
         shared = self.shared
-        self._stall(shared.causes.gradient_chain, shared.gradients.turn, beat.provenance)
+        self._stall(shared.causes.gradient_chain, self.gradients.turn, beat.provenance)
         self._stall(shared.causes.scratchpad_ports, start, beat.provenance)
-        shared.gradients.put(start)
+        self.gradients.put(start)
         self._issue(beat.op, work, start, start, work.busy)
 
     def _book(self, nest: Nest, plan: Plan, start: int, shifts: Sequence[Shift]) -> None:

@@ -19,15 +19,17 @@ from emulator.beats import ArrayValues
 from emulator.flow import Flow
 from emulator.memory import Array, Memory, convert
 from emulator.products import as_rows, fitted, joined, product, product_sum
-from emulator.statements import Compute, Copy, G, Place, Product, Statement, Zero, computed
+from emulator.statements import Compute, Copy, Place, Product, Statement, Zero, computed
 from isa.stream import Space
 
 
 class Batch:
     """The turns that ``flow`` tells of."""
 
-    def __init__(self, flow: Flow, memories: Mapping[Space, Memory], array: ArrayValues) -> None:
-        self.flow, self.turns, self.memories, self.array = flow, flow.turns, memories, array
+    def __init__(self, flow: Flow, memories: Mapping[Space, Memory], arrays: Sequence[ArrayValues]) -> None:
+        self.flow, self.turns, self.memories, self.arrays = flow, flow.turns, memories, arrays
+        self.array = arrays[0]
+        """For what is the same of all: shapes, types, and how they compute."""
         self._values: dict[Statement, tuple[list[Array], Array] | None] = {}
         self._flat: dict[tuple[Statement, int, int], Array] = {}
         self._changing: list[Array] = []
@@ -70,7 +72,7 @@ class Batch:
         """What a statement reads as it is before the repetition."""
         place = statement.reads[number]
         if isinstance(place, Register):
-            return np.array(self.array.registers[place.name])[None]
+            return np.array(self.arrays[place.array].registers[place.name])[None]
         view = place.view(self.memories[place.space], first, turns)
         if (statement, number) in self.flow.changing:
             self._changing.append(view)
@@ -159,14 +161,14 @@ class Batch:
         writes = [(dst, first, turns, self._written(statement, first, first + turns)) for statement, dst, first, turns in self.flow.writes]
         kept = [self._kept(words) for *_, words in writes]
         last = self.turns - 1
-        tiles = {name: self._kept(self._written(statement, last, last + 1)) for name, statement in self.flow.registers.items()}
+        tiles = {dst: self._kept(self._written(statement, last, last + 1)) for dst, statement in self.flow.registers.items()}
         for dst, parts in totals:
             for first, part in parts:
                 self._add(dst, first, part)
         for (place, first, turns, _), words in zip(writes, kept, strict=True):
             place.view(self.memories[place.space], first, turns)[...] = words
-        for name, (tile,) in tiles.items():
-            self.array.put(name, tile)
+        for register, (tile,) in tiles.items():
+            self.arrays[register.array].put(register.name, tile)
 
     def _kept(self, words: Array) -> Array:
         """Words that no write changes."""
@@ -192,5 +194,5 @@ class Batch:
         if isinstance(dst, Access):
             self.array.add(dst.view(self.memories[dst.space], first, len(total)), total)
         else:
-            assert dst == G
-            self.array.add(self.array.g[: total.shape[1], : total.shape[2]], total[0])
+            assert dst.name == "g"
+            self.array.add(self.arrays[dst.array].g[: total.shape[1], : total.shape[2]], total[0])

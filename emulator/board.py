@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy.typing as npt
 
+from emulator.array_state import ArrayState
 from emulator.banks import Banks, Ports
 from emulator.channel import Channel
 from emulator.counters import Causes, Counters
-from emulator.grid import Grid
 from emulator.memory import Memory
 from isa.instructions import Queue
 from isa.program import Program
@@ -16,7 +16,7 @@ from isa.stream import Space
 
 
 class Board:
-    """The state of one run in the current cycle: memories, tokens, handshakes, the array, and what is issued but not done."""
+    """The state of one run in the current cycle: memories, tokens, the arrays, and what is issued but not done."""
 
     def __init__(self, program: Program, dram: Memory, trace: bool) -> None:
         self.program, self.machine = program, program.machine
@@ -34,11 +34,7 @@ class Board:
         self.banks = Banks(program.machine.scratchpad)
         self.held: dict[Queue, tuple[Ports, float]] = {}
         """The ports of the scratchpad that each queue holds, or held last, and the first cycle in which they are free."""
-        self.loads = self.swaps = self.takes = self.drains = 0
-        self.last_load = self.last_swap = self.last_take = self.last_drain = -1
-        self.sums: dict[int, int] = {}
-        """The scoreboard: address of a row of partial sums, first cycle in which it can be read again."""
-        self.grid = Grid(program.machine, self.memories[Space.spad])
+        self.arrays = [ArrayState(program.machine, self.memories[Space.spad]) for _ in range(program.machine.arrays)]
         self.causes = Causes.of(program)
 
     def commit(self) -> None:

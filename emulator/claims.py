@@ -9,9 +9,9 @@ from isa.instructions import Queue
 class Claims:
     """A queue holds the ports of one instruction at a time.  ``held``: by queue, the cycle in which they are free again, and the ports."""
 
-    def __init__(self, banks: Banks) -> None:
+    def __init__(self, banks: Banks, queues: int) -> None:
         self.banks = banks
-        self.held: list[tuple[int, Ports]] = [(0, ())] * len(Queue)
+        self.held: list[tuple[int, Ports]] = [(0, ())] * queues
         self.now = 0
         """When the last instruction started.  None starts before; what was held before is forgotten."""
 

@@ -71,7 +71,7 @@ class Counters:
     @staticmethod
     def of(program: Program, trace: bool = False) -> "Counters":
         """All zeros, sized for a program."""
-        rows, queues = len(program.provenance) + 1, len(Queue)
+        rows, queues = len(program.provenance) + 1, len(program.machine.queues)
         causes = [f"semaphore {semaphore.name}" for semaphore in program.semaphores] + list(CHAIN_CAUSES)
 
         def zeros(*shape: int) -> Ints:

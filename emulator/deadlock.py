@@ -18,7 +18,7 @@ def deadlock(program: Program, stuck: Mapping[Queue, int]) -> UserError:
         if instruction.op == "wait":
             reason = f"waits for semaphore {program.semaphores[instruction['sem']].name}"
         else:
-            partner = {Queue.wchain: "the swap of the tile before", Queue.gchain: "a take"}.get(queue, "a wload or a drain")
+            partner = {Queue.wchain: "the swap of the tile before", Queue.gchain: "a take"}.get(queue.unit, "a wload or a drain")
             reason = f"waits for {partner}"
         details.append(f"queue {queue.name}: instruction {index} ({instruction.op}) {reason}")
     return UserError(program.name, "the program cannot proceed: its queues wait for each other", details)

@@ -46,7 +46,7 @@ class FastEngine:
         """Instructions and beat nests whose time the last run looked at one by one."""
         self.steps = 0
         """Those whose values it computed one by one."""
-        self.codes = {queue: Code(program.queues.get(queue, []), len(program.provenance)) for queue in Queue}
+        self.codes = {queue: Code(program.queues.get(queue, []), len(program.provenance)) for queue in program.machine.queues}
         self._known: tuple[Counters, Values | None] | None = None
         """What a run without a trace counts and does to the memories, once there was one, if that is not too long."""
 
@@ -79,7 +79,7 @@ class FastEngine:
         """All events, and what they do to the memories."""
         script = Script() if values else None
         shared = Shared(self.program, script, trace)
-        units = [_UNITS[queue](queue, self.codes[queue], shared) for queue in Queue]
+        units = [_UNITS[queue.unit](queue, code, shared) for queue, code in self.codes.items()]
         steady = SteadyState(self.program, units, shared) if self.skip and not trace else None
         for unit in units:
             _settle(unit)

@@ -2,14 +2,14 @@
 
 import math
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from emulator.accesses import Access, Register, Unclear, covered, turns_ahead, turns_between
 from emulator.nest import injective
-from emulator.statements import REGISTERS, Place, Product, Statement
+from emulator.statements import Place, Product, Statement
 from isa.dtypes import DType
 
 Source = tuple[Statement, int]
@@ -46,7 +46,7 @@ class Flow:
         self._starts: dict[Statement, int | None] = {}
         writing = [statement for statement in body if statement not in self.sums and statement not in self.continued]
         self.writes = self._writes(writing)
-        self.registers = {statement.dst.name: statement for statement in writing if isinstance(statement.dst, Register)}
+        self.registers = {statement.dst: statement for statement in writing if isinstance(statement.dst, Register)}
         """What leaves something in a register."""
 
     def start(self, statement: Statement) -> int:
@@ -89,7 +89,7 @@ class Flow:
         return [*walking, *last.values()]
 
     def _writers(self) -> Writers:
-        registers: dict[Register, list[int]] = {register: [] for register in REGISTERS}
+        registers: dict[Register, list[int]] = defaultdict(list)
         spans: dict[tuple[Statement, int], tuple[int, int, int]] = {}
         writers: Writers = {}
         positions: list[int] = []

@@ -140,6 +140,10 @@ class DmaQueue(QueueMachine):
 class _ChainQueue(QueueMachine):
     """Either chain of tiles."""
 
+    def __init__(self, queue: Queue, board: Board) -> None:
+        super().__init__(queue, board)
+        self.array = board.arrays[queue.number]
+
     def _tile(self, chain: WeightChain | GradientChain, direction: int, stream: Stream) -> None:
         """A transfer starts."""
         board, machine = self.board, self.board.machine
@@ -152,26 +156,26 @@ class _ChainQueue(QueueMachine):
 
 class WeightQueue(_ChainQueue):
     def _blocked(self, instruction: Instruction) -> int | None:
-        board = self.board
-        taken = board.loads == board.swaps and (not board.loads or board.now >= board.last_swap + 1)
+        board, array = self.board, self.array
+        taken = array.loads == array.swaps and (not array.loads or board.now >= array.last_swap + 1)
         return super()._blocked(instruction) if taken else board.causes.weight_chain
 
     def _issue(self, instruction: Instruction) -> None:
-        board = self.board
-        board.loads, board.last_load = board.loads + 1, board.now
-        self._tile(board.grid.weights, READ, instruction["src"])
+        array = self.array
+        array.loads, array.last_load = array.loads + 1, self.board.now
+        self._tile(array.grid.weights, READ, instruction["src"])
 
 
 class GradientQueue(_ChainQueue):
     def _blocked(self, instruction: Instruction) -> int | None:
-        board = self.board
-        taken = board.takes > board.drains and board.now >= board.last_take + board.machine.rows
+        board, array = self.board, self.array
+        taken = array.takes > array.drains and board.now >= array.last_take + board.machine.rows
         return super()._blocked(instruction) if taken else board.causes.gradient_chain
 
     def _issue(self, instruction: Instruction) -> None:
-        board = self.board
-        board.drains, board.last_drain = board.drains + 1, board.now
-        self._tile(board.grid.gradients, WRITE, instruction["dst"])
+        array = self.array
+        array.drains, array.last_drain = array.drains + 1, self.board.now
+        self._tile(array.grid.gradients, WRITE, instruction["dst"])
 
 
 class VectorQueue(QueueMachine):

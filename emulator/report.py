@@ -27,7 +27,7 @@ class Tally:
     cycles: int
     bound_cycles: int
     pe_cycles: int
-    """MACs that the array could have done in these cycles."""
+    """MACs that the arrays could have done in these cycles."""
     macs: int
     vector_ops: int
     dram: Ints
@@ -38,6 +38,11 @@ class Tally:
     stalls: Ints
     """[queue, cause]: cycles."""
     table: EnergyTable
+
+    @property
+    def queues(self) -> list[Queue]:
+        """The machine's, in the order of the figures."""
+        return [Queue(code) for code in range(len(self.busy))]
 
     @property
     def utilization(self) -> float:
@@ -70,7 +75,7 @@ class Tally:
             "scratchpad_read_bytes": int(self.bytes[READ].sum()),
             "scratchpad_write_bytes": int(self.bytes[WRITE].sum()),
             "scratchpad_by_operand": _accesses(self.words.sum(axis=2), self.bytes.sum(axis=2), [o.name for o in Operand]),
-            "scratchpad_by_unit": _accesses(self.words.sum(axis=1), self.bytes.sum(axis=1), [q.name for q in Queue]),
+            "scratchpad_by_unit": _accesses(self.words.sum(axis=1), self.bytes.sum(axis=1), [q.name for q in self.queues]),
             "vector_ops": self.vector_ops,
             "energy_pj": sum(energy.values()),
             "energy_by_level_pj": energy,
@@ -147,7 +152,7 @@ class Report:
                 "stalls": {cause: int(cycles) for cause, cycles in zip(self.causes, tally.stalls[queue], strict=True) if cycles},
                 **({"idle": tally.cycles - int(tally.busy[queue]) - int(tally.stalls[queue].sum())} if tally is self.whole else {}),
             }
-            for queue in Queue
+            for queue in tally.queues
         }
         return {"schedule": self.schedule, **tally.to_dict(), "queues": queues}
 
@@ -165,7 +170,7 @@ def report(program: Program, counters: Counters) -> Report:
         macs = sum(program.provenance[row].macs for row in rows if row < len(program.provenance))
         moved = sum(program.provenance[row].dram_bytes for row in rows if row < len(program.provenance))
         machine, taken = program.machine, int(cycles[rows].sum())
-        elements = machine.rows * machine.cols
+        elements = machine.elements
         return Tally(
             cycles=taken,
             bound_cycles=max(-(-macs // elements), math.ceil(moved / machine.dram.bytes_per_cycle)),

@@ -15,7 +15,6 @@ from emulator.vector import elementwise, reduction
 from isa.dtypes import DType
 from isa.instructions import IMM, Instruction, Queue
 
-REGISTERS = W_NEXT, W, G, G_OUT = tuple(Register(name) for name in ("w_next", "w", "g", "g_out"))
 Place = Access | Register
 
 
@@ -63,7 +62,7 @@ def statements(steps: Iterable[Step], turns: Iterable[Advance], codes: Mapping[Q
     found: list[Statement] = []
     for step in steps:
         code, advance = codes[step.queue], advances.get(step.queue)
-        if step.queue is Queue.array:
+        if step.queue.unit is Queue.array:
             found += _nest(code.nest(step.instruction), step, advance)
         else:
             found += _instruction(code.sequencer.code[step.instruction], step, advance)
@@ -76,9 +75,9 @@ def _instruction(instruction: Instruction, step: Step, advance: Advance | None) 
         case "ld" | "st":
             return [Copy(access(args["dst"], step, advance), (access(args["src"], step, advance),))]
         case "wload":
-            return [Copy(W_NEXT, (access(args["src"], step, advance),))]
+            return [Copy(Register("w_next", step.queue.number), (access(args["src"], step, advance),))]
         case "drain":
-            return [Copy(access(args["dst"], step, advance), (G_OUT,))]
+            return [Copy(access(args["dst"], step, advance), (Register("g_out", step.queue.number),))]
     if not words_of(args["dst"], step.counters):
         return []
     reads = [access(args[name], step, advance) for name in ("a", "b", "c") if args.get(name, IMM) != IMM]
@@ -91,24 +90,25 @@ def _instruction(instruction: Instruction, step: Step, advance: Advance | None) 
 
 
 def _nest(nest: Nest, step: Step, advance: Advance | None) -> list[Statement]:
-    take: list[Statement] = [Copy(G_OUT, (G,)), Zero(G, ())]
+    w_next, w, g, g_out = (Register(name, step.queue.number) for name in ("w_next", "w", "g", "g_out"))
+    take: list[Statement] = [Copy(g_out, (g,)), Zero(g, ())]
     plan = step.plan
     if plan is None:
         if nest.beats[-1].op == "upd":
             raise Unclear
         return take
     loops = list(zip(nest.levels, plan.turns, strict=True))
-    found: list[Statement] = [Copy(W, (W_NEXT,))] if plan.swap else []
+    found: list[Statement] = [Copy(w, (w_next,))] if plan.swap else []
     for beat, zero in zip(nest.beats, plan.zeros, strict=True):
         operands = [_operand(nest.beats, beat, port, step, advance, loops) for port in _PORTS.get(beat.op, ())]
         if not operands:
             raise Unclear
         lanes = len(operands[0].dims) - len(loops)
         if beat.acc is None:
-            found.append(Product(G, (*operands, G), "dw", lanes))
+            found.append(Product(g, (*operands, g), "dw", lanes))
         else:
             acc = access(beat.acc, step, advance, loops)
-            found.append(Product(acc, (*operands, W, *(() if zero else (acc,))), beat.op, lanes))
+            found.append(Product(acc, (*operands, w, *(() if zero else (acc,))), beat.op, lanes))
     return found + take if plan.take and plan.tail is None else found
 
 

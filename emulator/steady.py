@@ -9,7 +9,7 @@ a cycle before which the repetition ends.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emulator.array_unit import ArrayUnit
@@ -23,7 +23,6 @@ from isa.program import Program
 _KEPT = 4
 """So many earlier states of one place are compared: rings make a loop's turns alike only every second or third time."""
 _PLACES = 1024
-_WAITING = (Queue.dma_in, Queue.dma_out, Queue.wchain, Queue.array, Queue.array, Queue.gchain)
 _MARKERS = (Queue.array, Queue.vector, Queue.dma_out)
 """The state is looked at when loops of these turn: what they do, others wait for or make ready."""
 
@@ -43,13 +42,14 @@ class State:
     finish: tuple[int, ...]
     tokens: tuple[tuple[int, ...], ...]
     partners: tuple[object, ...]
-    """Handshakes, the channel and held lanes, relative to ``now``."""
-    waits: tuple[int, ...]
-    """By queue as in ``_WAITING``, the cycle from which on it waits for ports alone, not for the channel or its partner in a handshake."""
+    """Of each array handshakes and held lanes, relative to ``now``; and the channel."""
+    waits: tuple[tuple[Queue, int], ...]
+    """Queues that wait for the channel or for a partner in a handshake, each with the cycle from which on it waits for ports alone."""
     ports: tuple[tuple[int, Ports], ...]
     """By queue, for how many cycles from ``now`` on it holds ports of the scratchpad, and which; empty, as ``waits``, where they are
     unlimited."""
-    sums: dict[int, int]
+    sums: tuple[dict[int, int], ...]
+    """By array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,7 @@ class SteadyState:
 
     def __init__(self, program: Program, units: Sequence[Unit], shared: Shared) -> None:
         self.units, self.shared = units, shared
-        array = units[Queue.array]
-        assert isinstance(array, ArrayUnit)
-        self.array = array
+        self.arrays = [unit for unit in units if isinstance(unit, ArrayUnit)]
         self.seen: dict[tuple[int, ...], deque[State]] = {}
         self.bodies: dict[tuple[Queue, int], Body] = {}
         waits = {(i["sem"], queue) for queue, code in program.queues.items() for i in code if i.op == "wait"}
@@ -82,13 +80,13 @@ class SteadyState:
 
     def look(self, unit: Unit, now: int) -> None:
         """A loop of the unit began another turn with an event at cycle ``now``: go ahead as far as nothing new happens."""
-        if not self.possible or unit.index < 0 or unit.queue not in _MARKERS:
+        if not self.possible or unit.index < 0 or unit.queue.unit not in _MARKERS:
             return
         counters = unit.counters
         level = len(counters) - 1
         while level > 0 and not counters[level]:
             level -= 1
-        key = (unit.queue, level, self.array.in_tail, *[other.index for other in self.units])
+        key = (unit.queue, level, *[array.in_tail for array in self.arrays], *[other.index for other in self.units])
         if len(self.seen) > _PLACES:
             self.seen.clear()
         earlier = self.seen.setdefault(key, deque(maxlen=_KEPT))
@@ -99,8 +97,7 @@ class SteadyState:
         earlier.append(state)
 
     def _state(self, now: int) -> State:
-        shared, array = self.shared, self.array
-        weights, gradients = shared.weights, shared.gradients
+        shared, arrays = self.shared, self.arrays
         limited = shared.banks.limited
         return State(
             now,
@@ -111,18 +108,20 @@ class SteadyState:
             tuple([unit.finish for unit in self.units]),
             tuple(map(tuple, shared.tokens)),
             (
-                weights.full, max(0, weights.turn - now), gradients.full, max(0, gradients.turn - now),
-                max(0, shared.channel_free - now), array.lanes,
+                *[(handshake.full, max(0, handshake.turn - now)) for handshake in (*shared.weights, *shared.gradients)],
+                max(0, shared.channel_free - now), *[array.lanes for array in arrays],
             ),
             self._waits() if limited else (),
             shared.claims.seen_from(now) if limited else (),
-            array.sums.ready.copy(),
+            tuple([array.sums.ready.copy() for array in arrays]),
         )  # fmt: skip
 
-    def _waits(self) -> tuple[int, ...]:
-        channel, weights, gradients = self.shared.channel_free, self.shared.weights.turn, self.shared.gradients.turn
-        partners = (channel, channel, weights, weights, gradients, gradients)
-        return tuple([max(self.units[queue].time, partner) for queue, partner in zip(_WAITING, partners, strict=True)])
+    def _waits(self) -> tuple[tuple[Queue, int], ...]:
+        partners = [(queue, self.shared.channel_free) for queue in (Queue.dma_in, Queue.dma_out)]
+        for array in self.arrays:
+            queues = [queue.of(array.queue.number) for queue in (Queue.wchain, Queue.array, Queue.gchain)]
+            partners += [(queue, array.weights.turn) for queue in queues[:2]] + [(queue, array.gradients.turn) for queue in queues[1:]]
+        return tuple([(queue, max(self.units[queue].time, partner)) for queue, partner in partners])
 
     def _jump(self, before: State, state: State) -> bool:
         """Repeat what happened between the states, if it does and as often as it does."""
@@ -142,10 +141,10 @@ class SteadyState:
                 times = min(times, (until - state.now - 1) // interval)
         if times <= 0 or not self._same_tokens(before, state, moved):
             return False
-        shift = self._sums_shift(before, state, advances)
-        if shift is None:
+        shifts = self._sums_shifts(before, state, advances)
+        if shifts is None:
             return False
-        self._go(before, interval, times, advances, shift)
+        self._go(before, interval, times, advances, shifts)
         return True
 
     def _advances(self, before: State, state: State) -> list[_Advance]:
@@ -206,24 +205,30 @@ class SteadyState:
     def _same_ports(self, before: State, state: State, moved: set[Queue]) -> bool:
         """Whether queues that went on hold the same ports, and have waited for them as long; the others hold what they held."""
         interval = state.now - before.now
-        waits = zip(_WAITING, before.waits, state.waits, strict=True)
+        waits = zip(before.waits, state.waits, strict=True)
         return all(before.ports[queue] == state.ports[queue] for queue in moved) and all(
-            new - old == interval for queue, old, new in waits if queue in moved
+            new - old == interval for (queue, old), (_, new) in waits if queue in moved
         )
 
-    def _sums_shift(self, before: State, state: State, advances: Sequence[_Advance]) -> int | None:
-        """Bytes by which rows of partial sums move from one state to the next; None if they do not do so together."""
-        advance = next((advance for advance in advances if advance.unit.queue is Queue.array), None)
-        if advance is None or not advance.body.sums:
-            return 0
-        shift = advance.body.sums_shift(advance.turns)
-        if shift is None:
-            return None
-        interval, now = state.now - before.now, advance.unit.time
-        late = {row: ready for row, ready in state.sums.items() if ready > now}
-        return shift if late == {row + shift: ready + interval for row, ready in before.sums.items() if ready + interval > now} else None
+    def _sums_shifts(self, before: State, state: State, advances: Sequence[_Advance]) -> dict[Queue, int] | None:
+        """Bytes by which rows of partial sums of each array move from one state to the next; None if those of one do not do so together."""
+        shifts: dict[Queue, int] = {}
+        interval = state.now - before.now
+        for advance in advances:
+            if not isinstance(advance.unit, ArrayUnit) or not advance.body.sums:
+                continue
+            queue, now = advance.unit.queue, advance.unit.time
+            shift = advance.body.sums_shift(advance.turns)
+            if shift is None:
+                return None
+            earlier, later = before.sums[queue.number], state.sums[queue.number]
+            late = {row: ready for row, ready in later.items() if ready > now}
+            if late != {row + shift: ready + interval for row, ready in earlier.items() if ready + interval > now}:
+                return None
+            shifts[queue] = shift
+        return shifts
 
-    def _go(self, before: State, interval: int, times: int, advances: Sequence[_Advance], sums_shift: int) -> None:
+    def _go(self, before: State, interval: int, times: int, advances: Sequence[_Advance], sums_shifts: Mapping[Queue, int]) -> None:
         shared, cycles = self.shared, times * interval
         shared.journal.repeat(before.position, times, interval)
         if shared.script:
@@ -234,14 +239,15 @@ class SteadyState:
             unit.counters[advance.level] += times * advance.turns
             unit.time += cycles
             unit.finish += cycles
-            if isinstance(unit, ArrayUnit) and advance.body.sums:  # else those on their way come back when they always would have
-                unit.sums.shift(times * sums_shift, cycles)
+            if isinstance(unit, ArrayUnit) and unit.queue in sums_shifts:  # else those on their way come back when they always would have
+                unit.sums.shift(times * sums_shifts[unit.queue], cycles)
         moved = {advance.unit.queue for advance in advances}
         for semaphore, waiter in self.waiter.items():
             if waiter.queue in moved:
                 shared.tokens[semaphore] = deque(token + cycles for token in shared.tokens[semaphore])
         # What no queue went on with is past, and how long it is past tells which cycles were waited for it.
-        shared.weights.turn += cycles * (Queue.wchain in moved)
-        shared.gradients.turn += cycles * (Queue.gchain in moved)
+        for array in self.arrays:
+            array.weights.turn += cycles * (Queue.wchain.of(array.queue.number) in moved)
+            array.gradients.turn += cycles * (Queue.gchain.of(array.queue.number) in moved)
         shared.channel_free += cycles * bool(moved & {Queue.dma_in, Queue.dma_out})
         shared.claims.shift(moved, cycles)

@@ -1,6 +1,6 @@
 """The stepped engine: the machine cycle by cycle, every register of every processing element.  It is the definition.
 
-In each cycle what finishes becomes visible, then each queue issues what may issue (in the order of the queues), then the array and its
+In each cycle what finishes becomes visible, then each queue issues what may issue (in the order of the queues), then the arrays and their
 chains do their step.
 """
 
@@ -38,7 +38,7 @@ class SteppedEngine:
             UserError: the queues wait for each other, or a stream leaves its memory.
         """
         board = Board(self.program, dram, trace)
-        queues = [_MACHINES[queue](queue, board) for queue in Queue]
+        queues = [_MACHINES[queue.unit](queue, board) for queue in self.program.machine.queues]
         # A condition that is met by time alone is met this long after the last event.
         settling = self.program.machine.rows + self.program.machine.cols + 1
         with np.errstate(all="ignore"):
@@ -56,5 +56,6 @@ class SteppedEngine:
                     return board.counters
                 if board.now > board.horizon + settling:
                     raise deadlock(self.program, {queue.queue: queue.index for queue in queues})
-                board.grid.cycle(board.now)
+                for array in board.arrays:
+                    array.grid.cycle(board.now)
                 board.now += 1

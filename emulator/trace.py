@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from emulator.counters import Slice
-from isa.instructions import Queue
 from isa.program import Program
 
 
@@ -14,7 +13,7 @@ def trace_events(program: Program, slices: Iterable[Slice]) -> dict[str, Any]:
     A slice of the array may hold many beats; it spans them from the first to the last.
     """
     events: list[dict[str, Any]] = [{"ph": "M", "pid": 0, "name": "process_name", "args": {"name": f"{program.name} (time in cycles)"}}]
-    for queue in Queue:
+    for queue in program.machine.queues:
         events.append({"ph": "M", "pid": 0, "tid": int(queue), "name": "thread_name", "args": {"name": queue.name}})
         events.append({"ph": "M", "pid": 0, "tid": int(queue), "name": "thread_sort_index", "args": {"sort_index": int(queue)}})
     for span in slices:

@@ -39,9 +39,10 @@ class Shared:
         self.transfers: list[Dma] = []
         """The queues that share the channel."""
         self.banks = Banks(program.machine.scratchpad)
-        self.claims = Claims(self.banks)
-        self.weights = Handshake(program.machine.rows)
-        self.gradients = Handshake(program.machine.rows)
+        self.claims = Claims(self.banks, len(program.machine.queues))
+        self.weights = [Handshake(program.machine.rows) for _ in range(program.machine.arrays)]
+        """Of each array, with its chain; likewise the next."""
+        self.gradients = [Handshake(program.machine.rows) for _ in range(program.machine.arrays)]
         self.causes = Causes.of(program)
 
 
@@ -50,6 +51,8 @@ class Unit:
 
     def __init__(self, queue: Queue, code: Code, shared: Shared) -> None:
         self.queue, self.code, self.shared = queue, code, shared
+        self.weights, self.gradients = shared.weights[queue.number], shared.gradients[queue.number]
+        """Its array's handshakes; only that and its chains look at them."""
         self.steps = code.sequencer.steps(code.is_nest)
         self.works: dict[tuple[int, ...], Work] = {}
         self.time = 0
@@ -207,27 +210,27 @@ class _Chain(Unit):
 
 class WeightChain(_Chain):
     def start(self) -> int | None:
-        free = self.shared.weights.put_at()
+        free = self.weights.put_at()
         return None if free is None else max(self.time, free)
 
     def _execute(self, instruction: Instruction, start: int) -> None:
         shared, work = self.shared, self._tile(READ, instruction["src"])
-        self._stall(shared.causes.weight_chain, shared.weights.turn, work.provenance)
+        self._stall(shared.causes.weight_chain, self.weights.turn, work.provenance)
         self._stall(shared.causes.scratchpad_ports, start, work.provenance)
-        shared.weights.put(self.time)
+        self.weights.put(self.time)
         self._occupy(work, shared.machine.cols - 1, "wload")
 
 
 class GradientChain(_Chain):
     def start(self) -> int | None:
-        taken = self.shared.gradients.get_at()
+        taken = self.gradients.get_at()
         return None if taken is None else max(self.time, taken)
 
     def _execute(self, instruction: Instruction, start: int) -> None:
         shared, work = self.shared, self._tile(WRITE, instruction["dst"])
-        self._stall(shared.causes.gradient_chain, shared.gradients.turn, work.provenance)
+        self._stall(shared.causes.gradient_chain, self.gradients.turn, work.provenance)
         self._stall(shared.causes.scratchpad_ports, start, work.provenance)
-        shared.gradients.get(self.time)
+        self.gradients.get(self.time)
         self._occupy(work, shared.machine.cols - 1, "drain")
 
 

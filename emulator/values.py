@@ -49,8 +49,13 @@ class Values:
     def __init__(self, machine: Machine, codes: Mapping[Queue, Code], dram: Memory, matmul: Matmul) -> None:
         self.codes = codes
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
-        holds = any(nest.holds for code in codes.values() for nest in code.nests.values() if nest)
-        self.array = ArrayValues(machine, self.memories[Space.spad], matmul, holds)
+        self.arrays = [
+            ArrayValues(
+                machine, self.memories[Space.spad], matmul, any(nest.holds for nest in codes[Queue.array.of(number)].nests.values() if nest)
+            )
+            for number in range(machine.arrays)
+        ]
+        self.holds = any(array.holds for array in self.arrays)
         self.steps = 0
         """Those that it executes one by one."""
         self.actions: list[Action] | None = []
@@ -79,7 +84,8 @@ class Values:
         assert self.actions is not None
         self._alike.clear()
         self.memories[Space.spad].bytes[:] = 0
-        self.array.clear()
+        for array in self.arrays:
+            array.clear()
         for function, arguments in self.actions:
             function(*arguments)
 
@@ -116,7 +122,7 @@ class Values:
         return sum(flow.turns for flow in flows)
 
     def _at_once(self, flow: Flow) -> None:
-        Batch(flow, self.memories, self.array).run()
+        Batch(flow, self.memories, self.arrays).run()
 
     def _anew(self, loop: Loop, number: int) -> None:
         """The first flows of a loop, which are not kept."""
@@ -125,7 +131,7 @@ class Values:
 
     def _flows(self, loop: Loop) -> Iterator[Flow]:
         """The turns that may be executed at once."""
-        done, turns = 0, loop.turns - self.array.holds
+        done, turns = 0, loop.turns - self.holds
         if turns < _FEW or length(loop.steps) > min(_LONG, _WIDE * turns):
             return
         flat = unrolled(loop.steps)
@@ -136,24 +142,24 @@ class Values:
             if max(words, default=0) > _LARGE:
                 return
             many = min(turns - done, max(_FEW, _ROOM // (1 + sum(words))))
-            yield Flow(body, many, self.array.accumulator)
+            yield Flow(body, many, self.arrays[0].accumulator)
             done += many
 
     def _actions(self, step: Step) -> list[Action]:
         """What one instruction or beat nest does."""
-        code, counters, plan = self.codes[step.queue], step.counters, step.plan
-        if step.queue is not Queue.array:
+        code, counters, plan, array = self.codes[step.queue], step.counters, step.plan, self.arrays[step.queue.number]
+        if step.queue.unit is not Queue.array:
             instruction = code.sequencer.code[step.instruction]
-            return [self._once(step, streams(instruction), (), lambda: self._instruction(instruction, counters))]
+            return [self._once(step, streams(instruction), (), lambda: self._instruction(instruction, counters, array))]
         nest = code.nest(step.instruction)
         if plan is None:
-            return [(self.array.take, (nest.beats[-1].op == "upd",))]
+            return [(array.take, (nest.beats[-1].op == "upd",))]
         turns, swap, zeros = plan.turns, plan.swap, plan.zeros
         used = [stream for beat in nest.beats for stream in beat.streams]
-        make = lambda: (self.array.run, (self.array.beats(nest, counters, turns, zeros), swap))  # noqa: E731
+        make = lambda: (array.run, (array.beats(nest, counters, turns, zeros), swap))  # noqa: E731
         found = [self._once(step, used, (turns, swap, zeros), make)]
         if plan.take and plan.tail is None:
-            found.append((self.array.take, (nest.beats[0].op == "upd",)))
+            found.append((array.take, (nest.beats[0].op == "upd",)))
         return found
 
     def _once(self, step: Step, streams: Sequence[Stream], how: tuple[object, ...], make: Callable[[], Action]) -> Action:
@@ -168,16 +174,16 @@ class Values:
                 self._alike[key] = action
         return action
 
-    def _instruction(self, instruction: Instruction, counters: Sequence[int]) -> Action:
+    def _instruction(self, instruction: Instruction, counters: Sequence[int], array: ArrayValues) -> Action:
         spad = self.memories[Space.spad]
         match instruction.op:
             case "ld" | "st":
                 dst, src = instruction["dst"], instruction["src"]
                 return _copy, (self.memories[dst.space].view(dst, counters), self.memories[src.space].view(src, counters), dst.dtype)
             case "wload":
-                return self.array.load, (spad.view(instruction["src"], counters),)
+                return array.load, (spad.view(instruction["src"], counters),)
             case "drain":
-                return self.array.drain, (spad.view(instruction["dst"], counters), instruction["dst"].dtype)
+                return array.drain, (spad.view(instruction["dst"], counters), instruction["dst"].dtype)
             case _ if words_of(instruction["dst"], counters):
                 return prepared(instruction, spad, counters), ()
         return _nothing, ()

@@ -29,6 +29,7 @@ def compile(
     optimizer: str | None = None,
     double_buffer: bool = True,
     fused_update: bool = False,
+    partition: str = "auto",
     input_grads: Sequence[str] = (),
     init: str | None = None,
     seed: int = 0,
@@ -48,6 +49,8 @@ def compile(
         optimizer: ``sgd[:lr=..,momentum=..,weight_decay=..]``; None: no weight is updated.
         double_buffer: load and drain tiles while others are at work.
         fused_update: update weights inside the array, where there is an optimizer and the schedule can.
+        partition: how several arrays share a layer: a name in ``compiler.schedule.partition.PARTITIONS``; ``auto``: by an estimate, or
+            under the schedule ``auto`` by the machine's timing.
         input_grads: inputs whose gradients are wanted too.
         init: ``he``: draw the weights anew, He-normal; None: the model's own (a table has none: they are drawn).
         seed: of the weights that are drawn.
@@ -61,7 +64,9 @@ def compile(
     """
     options = StepOptions(batch, loss, optimizer, tuple(input_grads), init, seed, backward)
     compiler = StepCompiler(model, options, cache, dump_ir, times)
-    return compiler.program(machine or Machine(), schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
+    return compiler.program(
+        machine or Machine(), schedule=schedule, double_buffer=double_buffer, fused_update=fused_update, partition=partition
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +109,11 @@ class StepCompiler:
         return model_digest(self._model)
 
     @no_collection()
-    def program(self, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False) -> Program:
+    def program(
+        self, machine: Machine, *, schedule: str, double_buffer: bool = True, fused_update: bool = False, partition: str = "auto"
+    ) -> Program:
         """The program of the step for a machine and a schedule, checked; raises UserError."""
-        options = {"schedule": schedule, "double_buffer": double_buffer, "fused_update": fused_update}
+        options = {"schedule": schedule, "double_buffer": double_buffer, "fused_update": fused_update, "partition": partition}
         if self._cache is None:
             return self._lower(machine, options)
         with self._times.measure("read cache"):
@@ -131,12 +138,13 @@ def lower_step(
     schedule: str,
     double_buffer: bool = True,
     fused_update: bool = False,
+    partition: str = "auto",
     times: PassTimes | None = None,
 ) -> Program:
     """The program of a training step under a schedule, checked; raises UserError."""
     times = times or PassTimes()
     options = {"double_buffer": double_buffer, "fused_update": fused_update}
-    settled = resolve(step, machine, schedule, **options, times=times)
+    settled = resolve(step, machine, schedule, **options, partition=partition, times=times)
     program = lower(step, machine, schedule=settled, **options, times=times)
     with times.measure("check program"):
         check(program, step.name)

@@ -6,8 +6,9 @@ from dataclasses import replace
 from compiler.dialects.train import ProductOp
 from compiler.driver import TrainingStep, lower
 from compiler.pass_times import PassTimes
-from compiler.schedule.schedules import SCHEDULES, Schedule
+from compiler.schedule.schedules import SCHEDULES, Schedule, partitioned
 from compiler.schedule.search import Measured, Search, auto, best_sequential
+from compiler.transforms.convert_train_to_tile import schedule_of
 from emulator import timing
 from emulator.report import Report
 from isa.machine import Machine
@@ -21,6 +22,7 @@ def search_for(
     *,
     double_buffer: bool = True,
     fused_update: bool = False,
+    partition: str = "auto",
     run: Callable[[Schedule], Report] | None = None,
 ) -> Search:
     """A search over the layers of a training step, nothing tried yet; what it measures has the ``Report`` of the run.
@@ -38,7 +40,7 @@ def search_for(
         layers = {layer.name: layer.tally.cycles for layer in report.layers}
         return Measured(report.whole.cycles, report.whole.bound_cycles, layers, report)
 
-    return Search({op.layer.data: op.class_sizes for op in products}, machine, double_buffer, measure)
+    return Search({op.layer.data: op.class_sizes for op in products}, machine, double_buffer, measure, partition)
 
 
 def resolve(
@@ -48,9 +50,10 @@ def resolve(
     *,
     double_buffer: bool = True,
     fused_update: bool = False,
+    partition: str = "auto",
     times: PassTimes | None = None,
 ) -> str | Schedule:
-    """The schedule to compile with: ``best-sequential`` and ``auto`` as measured for this step, any other as it is.
+    """The schedule to compile with, with the partition: ``best-sequential`` and ``auto`` as measured for this step, any other as it is.
 
     ``times`` records the search as a whole, with all that it compiles and runs.
 
@@ -58,9 +61,10 @@ def resolve(
         UserError: the machine is too small.
     """
     if schedule not in SEARCHED:
-        return schedule
-    search = search_for(step, machine, double_buffer=double_buffer, fused_update=fused_update)
+        return partitioned(schedule_of(schedule), partition)
+    search = search_for(step, machine, double_buffer=double_buffer, fused_update=fused_update, partition=partition)
     if not search.layers:
-        return SCHEDULES[schedule]
+        return partitioned(SCHEDULES[schedule], partition)
     with (times or PassTimes()).measure(f"search for {schedule}"):
-        return best_sequential(search) if schedule == "best-sequential" else auto(search, fused_update=fused_update)
+        found = best_sequential(search) if schedule == "best-sequential" else auto(search, fused_update=fused_update)
+    return partitioned(found, partition)

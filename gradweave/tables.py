@@ -22,6 +22,16 @@ UNITS = {
 """What can be the busiest: the two transfer queues share one channel."""
 
 
+def units(figures: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The units of the machine with their queues; those of its further arrays are numbered from 1."""
+    found = dict(UNITS)
+    for queue in figures["queues"]:
+        kind, _, number = queue.partition(".")
+        if number:
+            found[next(f"{unit} {number}" for unit, queues in UNITS.items() if kind in queues)] = (queue,)
+    return found
+
+
 def energy(picojoules: float) -> str:
     """Three digits, with the unit that suits."""
     for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ")):
@@ -32,7 +42,7 @@ def energy(picojoules: float) -> str:
 
 def busiest(figures: Mapping[str, Any]) -> tuple[str, int]:
     """The unit that is at work for most cycles, and for how many; ("", 0) if none is."""
-    busy = {unit: sum(figures["queues"][queue]["busy"] for queue in queues) for unit, queues in UNITS.items()}
+    busy = {unit: sum(figures["queues"][queue]["busy"] for queue in queues) for unit, queues in units(figures).items()}
     unit = max(busy, key=lambda name: busy[name])
     return (unit, busy[unit]) if busy[unit] else ("", 0)
 
@@ -52,7 +62,8 @@ def longest_wait(figures: Mapping[str, Any], queue: str = "array") -> tuple[str,
 def port_waits(figures: Mapping[str, Any]) -> str:
     """Which units wait for ports of the scratchpad, and for how many cycles; empty if none does."""
     stalls = {
-        unit: sum(figures["queues"][queue]["stalls"].get("scratchpad ports", 0) for queue in queues) for unit, queues in UNITS.items()
+        unit: sum(figures["queues"][queue]["stalls"].get("scratchpad ports", 0) for queue in queues)
+        for unit, queues in units(figures).items()
     }
     waits = [f"{unit} {cycles:,}" for unit, cycles in sorted(stalls.items(), key=lambda wait: -wait[1]) if cycles]
     return f"cycles of waiting for scratchpad ports: {', '.join(waits)}" if waits else ""

@@ -60,6 +60,7 @@ def train(
     optimizer: str = "sgd:lr=0.1,momentum=0.9",
     double_buffer: bool = True,
     fused_update: bool = False,
+    partition: str = "auto",
     seed: int = 0,
     engine: Engine = "fast",
     save: str | Path | None = None,
@@ -76,7 +77,7 @@ def train(
         data: path of a ``.npz`` with ``x_train``, ``y_train`` and perhaps ``x_test``, ``y_test``.
         epochs: passes over the training samples, 1 or more.
         batch: samples in a step; left out: the model's own, or 32 if that is symbolic.
-        machine, schedule, loss, optimizer, double_buffer, fused_update: as in ``compile``.
+        machine, schedule, loss, optimizer, double_buffer, fused_update, partition: as in ``compile``.
         seed: of the shuffling.
         engine: ``fast`` or ``stepped``.
         save: where to write the model with its trained weights.
@@ -91,6 +92,7 @@ def train(
     raw = read_model(str(model))
     batch = batch or _fixed_batch(raw) or DEFAULT_BATCH
     options: dict[str, Any] = {"machine": machine, "schedule": schedule, "double_buffer": double_buffer, "batch": batch}
+    options["partition"] = partition
     program = compile(model, loss=loss, optimizer=optimizer, fused_update=fused_update, **options)
     x, y = _inputs(program, str(model))
     samples = dataset_from(data, x, y)

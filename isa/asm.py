@@ -17,7 +17,7 @@ from isa.disasm import disassemble
 from isa.encoding import MAX_SEMAPHORES, EncodingError, Streams, encode_instruction, float32
 from isa.errors import UserError
 from isa.grammar import AsmError, integer, parse, text_of
-from isa.instructions import HELD, IMM, INSTRUCTIONS, Field, FieldKind, Instruction, Queue, When
+from isa.instructions import HELD, IMM, INSTRUCTIONS, MAX_ARRAYS, QUEUES, Field, FieldKind, Instruction, Queue, When
 from isa.machine import Machine, parse_machine
 from isa.program import Program, Provenance, Semaphore, Symbol
 from isa.stream import MAX_LOOPS, Space
@@ -60,8 +60,7 @@ class _Assembler:
         self.addresses: dict[tuple[Space, str], int] = {}
         self.provenance: list[Provenance] = []
         self.data: list[tuple[int, list[Token]]] = []
-        self.queues: dict[Queue, list[Instruction]] = {queue: [] for queue in Queue}
-        self.seen: set[Queue] = set()
+        self.queues: dict[Queue, list[Instruction]] = {}
         self.code: list[Instruction] | None = None
         self.open: list[Token | None] = []
         self.loops: list[str] = []
@@ -120,12 +119,13 @@ class _Assembler:
     def on_queue(self, children: list[Any]) -> None:
         name = children[0]
         self._end_queue()
-        if name not in Queue.__members__:
-            raise AsmError(name, f"no queue `{name}`; there are: {', '.join(Queue.__members__)}")
-        if Queue[name] in self.seen:
+        queue = QUEUES.get(name)
+        if queue is None:
+            further = f" and, of further arrays, {', '.join(f'{q.name}.1' for q in Queue if not q.shared)} to {MAX_ARRAYS - 1}"
+            raise AsmError(name, f"no queue `{name}`; there are: {', '.join(Queue.__members__)}{further}")
+        if queue in self.queues:
             raise AsmError(name, f"a second .queue {name}")
-        self.seen.add(Queue[name])
-        self.code = self.queues[Queue[name]]
+        self.code = self.queues[queue] = []
         self.origin = None
 
     def on_origin(self, children: list[Any]) -> None:
@@ -240,8 +240,10 @@ class _Assembler:
         self._end_queue()
         if ".program" not in self.headers:
             raise AsmError(None, "no .program in the text")
+        machine = self._machine()
+        queues: dict[Queue, list[Instruction]] = {queue: [] for queue in machine.queues}
         program = Program(
-            self.headers[".program"], self._machine(), self.queues, self.semaphores, self.symbols, self.provenance,
+            self.headers[".program"], machine, queues | self.queues, self.semaphores, self.symbols, self.provenance,
             [(address, _decode(lines)) for address, lines in self.data], self.dram_bytes, self.headers.get(".schedule", ""),
         )  # fmt: skip
         try:

@@ -27,7 +27,7 @@ from isa.encoding import (
     encode_instruction,
 )
 from isa.errors import UserError
-from isa.instructions import Instruction, Queue
+from isa.instructions import MAX_ARRAYS, Instruction, Queue, queues_of
 from isa.machine import Machine
 from isa.program import Program, Provenance, Semaphore, Symbol
 from isa.sequencer import LoopError, Sequencer
@@ -41,11 +41,21 @@ CHECKSUM_BYTES = 16
 MAX_DRAM = 1 << 34
 SYMBOL_KINDS = ("input", "param", "constant", "output", "scratch")
 
-_CODE = [f"code.{queue.value}" for queue in Queue]
-_FROM = [f"from.{queue.value}" for queue in Queue]
-SECTIONS = ("machine", "program", "sems", "symbols", "origins", "names", "streams", *_CODE, *_FROM, "data")
-"""``program``: (name, schedule, bytes of DRAM); ``sems``, ``symbols``, ``origins`` (provenance) and ``data``: lists as in
-``isa.program``; ``names``: symbols that streams refer to; code and provenance of queue i: ``code.i`` and ``from.i``."""
+TABLES = ("machine", "program", "sems", "symbols", "origins", "names", "streams", "data")
+
+
+def sections_of(arrays: int) -> tuple[str, ...]:
+    """The sections of a program for so many arrays, in order.
+
+    ``program``: (name, schedule, bytes of DRAM); ``sems``, ``symbols``, ``origins`` (provenance) and ``data``: lists as in
+    ``isa.program``; ``names``: symbols that streams refer to; code and provenance of queue i: ``code.i`` and ``from.i``.
+    """
+    queues = queues_of(arrays)
+    return (*TABLES[:-1], *[f"code.{queue.value}" for queue in queues], *[f"from.{queue.value}" for queue in queues], TABLES[-1])
+
+
+SECTIONS = sections_of(1)
+_BY_COUNT = {len(sections): sections for sections in map(sections_of, range(1, MAX_ARRAYS + 1))}
 
 
 def write_program(program: Program) -> bytes:
@@ -63,7 +73,7 @@ def _write(program: Program, place: str) -> bytes:
     if len(program.semaphores) > MAX_SEMAPHORES:
         raise UserError(place, f"{len(program.semaphores)} semaphores, at most {MAX_SEMAPHORES} can be encoded")
     streams = Streams()
-    for queue in Queue:
+    for queue in program.machine.queues:
         code = program.queues.get(queue, [])
         payloads[f"code.{queue.value}"] = _encode_code(code, streams, place, queue)
         origins = [-1 if i.provenance is None or i.op == "end" else i.provenance for i in code]
@@ -84,9 +94,10 @@ def _write(program: Program, place: str) -> bytes:
             payloads[name] = msgspec.msgpack.encode(table)
     except (EncodingError, OverflowError, UnicodeEncodeError) as error:
         raise UserError(place, f"cannot be encoded: {error}") from error
-    sections = b"".join(SECTION.pack(name.ljust(8).encode(), len(payloads[name])) + payloads[name] for name in SECTIONS)
+    names = sections_of(program.machine.arrays)
+    sections = b"".join(SECTION.pack(name.ljust(8).encode(), len(payloads[name])) + payloads[name] for name in names)
     length = HEADER.size + len(sections) + CHECKSUM_BYTES
-    body = HEADER.pack(MAGIC, VERSION, len(SECTIONS), program.machine.fingerprint, length) + sections
+    body = HEADER.pack(MAGIC, VERSION, len(names), program.machine.fingerprint, length) + sections
     return body + _checksum(body)
 
 
@@ -118,6 +129,8 @@ def read_program(data: bytes, place: str) -> Program:
     machine = _table(sections, "machine", Machine, place)
     if data[8:16] != machine.fingerprint:
         raise UserError(place, "header: the fingerprint is not that of the machine in the file")
+    if len(sections) != len(sections_of(machine.arrays)):
+        raise UserError(place, f"offset 6: {len(sections)} sections are not those of a machine of {machine.arrays} arrays")
     name, schedule, dram_bytes = _table(sections, "program", tuple[str, str, int], place)
     names = _table(sections, "names", list[str], place)
     if len(sections["streams"]) % STREAM_ROW.itemsize:
@@ -129,7 +142,7 @@ def read_program(data: bytes, place: str) -> Program:
     program = Program(
         name,
         machine,
-        {queue: _decode_code(sections, queue, streams, place) for queue in Queue},
+        {queue: _decode_code(sections, queue, streams, place) for queue in machine.queues},
         _table(sections, "sems", list[Semaphore], place),
         _table(sections, "symbols", list[Symbol], place),
         _table(sections, "origins", list[Provenance], place),
@@ -166,7 +179,10 @@ def validate_tables(program: Program, place: str) -> None:
         raise UserError(place, "an address or a size in DRAM is negative")
     if any(origin.group < 0 or origin.macs < 0 or origin.dram_bytes < 0 for origin in program.provenance):
         raise UserError(place, "provenance: a group, macs or dram_bytes is negative")
+    known_queues = program.machine.queues
     for queue, code in program.queues.items():
+        if queue not in known_queues:
+            raise UserError(place, f"queue {queue.name}: the machine's arrays are {program.machine.arrays}")
         for index, instruction in enumerate(code):
             if instruction.op in ("wait", "signal") and not 0 <= instruction["sem"] < len(program.semaphores):
                 raise UserError(
@@ -191,11 +207,11 @@ def _split(data: bytes, place: str) -> dict[str, bytes]:
     end = len(data) - CHECKSUM_BYTES
     if _checksum(data[:end]) != data[end:]:
         raise UserError(place, f"offset {end}: the checksum does not match; the file is damaged")
-    if count != len(SECTIONS):
+    if count not in _BY_COUNT:
         raise UserError(place, f"offset 6: {count} sections instead of {len(SECTIONS)}")
     sections = {}
     at = HEADER.size
-    for name in SECTIONS:
+    for name in _BY_COUNT[count]:
         if at + SECTION.size > end:
             raise UserError(place, f"offset {at}: section {name} is missing")
         found, size = SECTION.unpack_from(data, at)

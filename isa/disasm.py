@@ -45,10 +45,10 @@ def disassemble(program: Program) -> str:
     symbols: dict[Any, int] = {}
     for symbol in program.symbols:
         symbols.setdefault((symbol.space, symbol.name), symbol.address)
-    for queue in Queue:
+    for queue in program.machine.queues:
         code = program.queues.get(queue, [])
         if code:
-            lines += ["", _commented(f".queue {queue.name}", f"{QUEUE_DOCS[queue]}, {len(code)} instructions")]
+            lines += ["", _commented(f".queue {queue.name}", f"{QUEUE_DOCS[queue.unit]}, {len(code)} instructions")]
             lines += code_lines(code, program, symbols)
     if program.data:
         lines += ["", "; initial contents of DRAM: address, then bytes in base64"]

@@ -7,13 +7,21 @@ semantics in the emulator's two engines.
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from functools import cache
+from typing import Any, Self
 
 from isa.stream import MAX_DIMS, MAX_LOOPS, Space
 
+MAX_ARRAYS = 8
+"""The most arrays that share one scratchpad."""
+
 
 class Queue(IntEnum):
-    """The units, each with an in-order queue of its own."""
+    """The units, each with an in-order queue of its own; these are all of a machine with one array.
+
+    Each further array has its own three: `array.1` is the queue of the second array's beats, ``Queue.array.of(1)``.  Their codes
+    follow, array by array.
+    """
 
     dma_in = 0
     dma_out = 1
@@ -21,6 +29,52 @@ class Queue(IntEnum):
     array = 3
     gchain = 4
     vector = 5
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """The queue of a further array, made when it is first asked for; one object for each, as for the others."""
+        if not isinstance(value, int) or not len(cls) <= value < len(cls) + len(_OF_ARRAY) * (MAX_ARRAYS - 1):
+            return None
+        number, place = divmod(value - len(cls), len(_OF_ARRAY))
+        queue = int.__new__(cls, value)
+        queue._value_, queue._name_ = value, f"{cls(_OF_ARRAY[place]).name}.{number + 1}"
+        cls._value2member_map_[value] = queue
+        return queue
+
+    @property
+    def number(self) -> int:
+        """Which array it belongs to; 0 for the first, and for what all arrays share."""
+        return max(0, (self - len(Queue)) // len(_OF_ARRAY) + 1)
+
+    @property
+    def unit(self) -> "Queue":
+        """The same queue of the first array: what kind of queue it is."""
+        return self if self < len(Queue) else Queue(_OF_ARRAY[(self - len(Queue)) % len(_OF_ARRAY)])
+
+    @property
+    def shared(self) -> bool:
+        """Whether all arrays share it."""
+        return self.unit not in _OF_ARRAY
+
+    def of(self, number: int) -> "Queue":
+        """The same queue of another array; what all share stays the same."""
+        if self.shared or number == 0:
+            return self.unit
+        return Queue(len(Queue) + len(_OF_ARRAY) * (number - 1) + _OF_ARRAY.index(self.unit))
+
+
+_OF_ARRAY = (2, 3, 4)
+"""What each array has of its own: codes of the chain that brings weights, the beats, and the chain that takes gradients."""
+
+
+@cache
+def queues_of(arrays: int) -> tuple[Queue, ...]:
+    """All queues of a machine, in the order of their codes."""
+    return tuple(map(Queue, range(len(Queue) + len(_OF_ARRAY) * (arrays - 1))))
+
+
+QUEUES = {queue.name: queue for queue in queues_of(MAX_ARRAYS)}
+"""By name, those of all the arrays that there can be."""
 
 
 class FieldKind(StrEnum):

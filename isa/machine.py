@@ -11,6 +11,7 @@ import msgspec
 
 from isa.dtypes import DType
 from isa.errors import UserError
+from isa.instructions import MAX_ARRAYS, Queue, queues_of
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
@@ -77,6 +78,8 @@ class Machine(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     name: str = "32x32"
     array: Array = msgspec.field(default_factory=Array)
+    arrays: Annotated[int, msgspec.Meta(ge=1, le=MAX_ARRAYS)] = 1
+    """So many of these share the memories and the vector unit, each with its chains; see ``docs/arrays.md``."""
     scratchpad: Scratchpad = msgspec.field(default_factory=Scratchpad)
     dram: Dram = msgspec.field(default_factory=Dram)
     vector: Vector = msgspec.field(default_factory=Vector)
@@ -91,6 +94,16 @@ class Machine(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     @property
     def cols(self) -> int:
         return self.array.cols
+
+    @property
+    def elements(self) -> int:
+        """Processing elements of all arrays: the most MACs in a cycle."""
+        return self.arrays * self.rows * self.cols
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """All its queues, in the order of their codes."""
+        return queues_of(self.arrays)
 
     @property
     def operand(self) -> DType:

@@ -6,7 +6,21 @@ from isa import asm, binary
 from isa.disasm import QUEUE_DOCS
 from isa.dtypes import DType
 from isa.encoding import HELD_CODE, IMM_CODE, MAX_SEMAPHORES, MAX_STREAMS, STREAM_ROW, WHEN_KINDS
-from isa.instructions import ALWAYS, HELD, IMM, INSTRUCTION_BITS, INSTRUCTIONS, NEVER, OPCODE_BITS, WIDTHS, FieldKind, Queue, Spec
+from isa.instructions import (
+    ALWAYS,
+    HELD,
+    IMM,
+    INSTRUCTION_BITS,
+    INSTRUCTIONS,
+    MAX_ARRAYS,
+    NEVER,
+    OPCODE_BITS,
+    WIDTHS,
+    FieldKind,
+    Queue,
+    Spec,
+    queues_of,
+)
 from isa.stream import MAX_DIMS, MAX_LOOPS, Operand, Space
 from isa.stream_syntax import __doc__ as stream_syntax_doc
 from isa.vector import FUNCTIONS, REDUCTIONS
@@ -51,6 +65,11 @@ def manual() -> str:
     return "\n".join([*_introduction(), *_instructions(), *_streams(), *_vector(), *_assembly(), *_file()])
 
 
+def _further(number: int) -> str:
+    """The queues of a further array with their codes."""
+    return ", ".join(f"`{queue.name}` ({queue.value})" for queue in queues_of(number + 1) if queue.number == number)
+
+
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *cells]] + [""]
@@ -66,12 +85,18 @@ def _introduction() -> list[str]:
         "",
         "<!-- Written by `python -m isa.manual > docs/isa.md`; do not edit. -->",
         "",
-        "A program is the code of six in-order queues. Each queue is a sequencer with hardware loops of its own; queues meet through "
+        "A program is the code of in-order queues: six on a machine of one array. Each queue is a sequencer with hardware "
+        "loops of its own; queues meet through "
         "semaphores, and the array meets its two chains through `swap` (each takes the tile of one `wload`) and `take` (each gives one "
         "`drain` its tile). A queue issues at most one instruction a cycle; `loop`, `end`, `wait` and `signal` take none. Where the "
         "machine's scratchpad has ports to count, instructions wait for these, too, and may take longer than is said here: see `ports.md`.",
         "",
         *_table(["queue", "code", "what it does"], [[f"`{q.name}`", str(q.value), QUEUE_DOCS[q]] for q in Queue]),
+        "On a machine of several arrays, each further one has three queues of its own, which run the same instructions: "
+        f"{_further(1)}, then {_further(2)}, and so on, at most {MAX_ARRAYS} arrays in all. `swap` and `take` meet the chains of the "
+        "beat's own array, and what is said below of partial sums holds within one array. Between arrays, as between all queues, only "
+        "semaphores give an order.",
+        "",
         "R and C are the rows and columns of the array. A beat issued in cycle t is executed by the processing element of row r and "
         "column c in cycle t+r+c.",
         "",
@@ -155,7 +180,8 @@ def _file() -> list[str]:
         "## The program file",
         "",
         *_doc_with_code(binary.__doc__),
-        f"Version {binary.VERSION}. Sections, in this order: {', '.join(f'`{name}`' for name in binary.SECTIONS)}. "
+        f"Version {binary.VERSION}. Sections, in this order: {', '.join(f'`{name}`' for name in binary.SECTIONS)}; "
+        "with more than one array `code.6` follows `code.5`, and so on. "
         "`program` holds name, schedule and bytes of DRAM; `machine`, `sems`, `symbols`, `origins` (provenance) and `data` are those of "
         "`isa/machine.py` and `isa/program.py`; "
         "`names` are the symbols that streams refer to; `code.i` and `from.i` are code and provenance "

@@ -35,7 +35,7 @@ from xdsl.printer import Printer
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
-from isa.instructions import INSTRUCTIONS, Field, FieldKind, Instruction, Queue, Spec, When, make
+from isa.instructions import INSTRUCTIONS, QUEUES, Field, FieldKind, Instruction, Queue, Spec, When, make
 from isa.stream import Stream
 from isa.stream_syntax import format_stream, parse_stream
 
@@ -235,10 +235,11 @@ class QueueOp(IRDLOperation):
         super().__init__(properties={"queue": StringAttr(queue.name)}, regions=[Region(Block(list(ops)))])
 
     def verify_(self) -> None:
-        if self.queue.data not in Queue.__members__:
-            raise VerifyException(f"no queue {self.queue.data!r}; there are {', '.join(q.name for q in Queue)}")
+        queue = QUEUES.get(self.queue.data)
+        if queue is None:
+            raise VerifyException(f"no queue {self.queue.data!r}; there are {', '.join(QUEUES)}")
         for op in self.body.walk():
-            if not isinstance(op, InstructionOp) or Queue[self.queue.data] not in op.spec().queues:
+            if not isinstance(op, InstructionOp) or queue.unit not in op.spec().queues:
                 raise VerifyException(f"{op.name} is no instruction of queue {self.queue.data}")
 
 

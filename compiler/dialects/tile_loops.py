@@ -1,6 +1,7 @@
 """Operations of the ``tile`` dialect on the array: loop nests around beats."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from xdsl.dialects.builtin import (
     I64,
@@ -36,7 +37,8 @@ BEATS = ("fwd", "dx", "dw")
 class NestOp(TileOp):
     """A loop nest around beats. ``rows``, ``cols``: the axes whose tiles lie on the array's rows and columns; ``stream``: those of time.
 
-    The rows may have several axes: all of the inner ones for each entry of a tile of the first.
+    The rows may have several axes: all of the inner ones for each entry of a tile of the first.  With ``arrays`` so many share the loop
+    over one axis: each has an equal part of its turns, as near as that can be, in order.
     """
 
     name = "tile.nest"
@@ -45,20 +47,48 @@ class NestOp(TileOp):
     stream = prop_def(StringAttr)
     macs = prop_def(IntegerAttr[I64])
     """MACs of the products computed."""
+    arrays = opt_prop_def(IntegerAttr[I64])
+    across = opt_prop_def(StringAttr)
+    """The axis that they share."""
     body = region_def("single_block")
     traits = traits_def(NoTerminator())
     assembly_format = (
-        "`rows` $rows `cols` $cols `stream` $stream `layer` $layer `product` $product `macs` $macs $body attr-dict"
+        "`rows` $rows `cols` $cols `stream` $stream `layer` $layer `product` $product `macs` $macs "
+        "(`arrays` $arrays^ `by` $across)? $body attr-dict"
     )
 
-    def __init__(self, rows: str, cols: str, stream: str, layer: str, product: str, macs: int, body: Sequence[Operation]) -> None:
+    def __init__(
+        self, rows: str, cols: str, stream: str, layer: str, product: str, macs: int, body: Sequence[Operation],
+        arrays: int = 1, across: str = "",
+    ) -> None:  # fmt: skip
         super().__init__(
             properties={
                 "rows": StringAttr(rows), "cols": StringAttr(cols), "stream": StringAttr(stream), "layer": StringAttr(layer),
                 "product": StringAttr(product), "macs": IntegerAttr(macs, i64),
+                "arrays": IntegerAttr(arrays, i64) if arrays > 1 else None, "across": StringAttr(across) if arrays > 1 else None,
             },
             regions=[Region(Block(list(body)))],
         )  # fmt: skip
+
+    @property
+    def shared_by(self) -> int:
+        """How many arrays take part."""
+        return self.arrays.value.data if self.arrays else 1
+
+    def verify_(self) -> None:
+        if not self.arrays or self.across is None:
+            return
+        loops = [op for op in self.walk() if isinstance(op, ForOp) and op.axis == self.across]
+        if not loops or any(ceil(op.extent.value.data / op.step.value.data) < self.shared_by for op in loops):
+            raise VerifyException(f"{self.shared_by} arrays cannot share the loop over {self.across.data!r}")
+        each, parts = self.shared_by, self.across.data in self.stream.data
+        for op in self.walk():
+            if isinstance(op, ResidentOp) and op.slot and len(op.slot) != (1 if parts else each):
+                raise VerifyException("a slot for each array where their tiles differ, one for all where they do not")
+            if isinstance(op, DrainOp) and op.slot and len(op.slot) not in (each, each + (1 if parts else each)):
+                raise VerifyException("a slot for each array, and as many of what earlier blocks have summed as are stored")
+            if isinstance(op, DrainOp) and not op.slot and parts:
+                raise VerifyException("accumulators of several arrays are added on their way to DRAM")
 
 
 @irdl_op_definition
@@ -90,7 +120,7 @@ class _Axes(IRDLOperation):
 
 @irdl_op_definition
 class ResidentOp(_Axes):
-    """Make a tile the array's stationary operand; from DRAM it comes through ``slot``."""
+    """Make a tile the array's stationary operand; from DRAM it comes through ``slot``, each array's own where the tiles differ."""
 
     name = "tile.resident"
     src = operand_def(MemRef)
@@ -99,9 +129,9 @@ class ResidentOp(_Axes):
     tag = prop_def(StringAttr)
     assembly_format = "$src $axes `as` $tag (`through` $slot^)? attr-dict `:` type($src) (`,` type($slot)^)?"
 
-    def __init__(self, src: SSAValue, axes: str, tag: str, slot: SSAValue | None) -> None:
+    def __init__(self, src: SSAValue, axes: str, tag: str, *slots: SSAValue) -> None:
         super().__init__(
-            operands=[src, [] if slot is None else [slot]], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
+            operands=[src, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
         )
 
     def verify_(self) -> None:
@@ -114,7 +144,8 @@ class ResidentOp(_Axes):
 class DrainOp(_Axes):
     """Take the accumulators, or after a ``tile.update`` the weights, out of the array; to DRAM through a slot.
 
-    With a second slot they are added to what is in DRAM, which comes through that one.
+    Each array has a slot of its own.  With a second slot they are added to what is in DRAM, which comes through that one: there are as many
+    as tiles at a time, one for each array, or one for all whose accumulators are added to each other first.
     """
 
     name = "tile.drain"
@@ -129,6 +160,15 @@ class DrainOp(_Axes):
             operands=[dst, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
         )
 
+    @property
+    def before(self) -> Sequence[SSAValue]:
+        """The slots of what earlier blocks have summed; inside a nest."""
+        nest = self.parent_op()
+        while not isinstance(nest, NestOp):
+            assert nest is not None
+            nest = nest.parent_op()
+        return self.slot[nest.shared_by :]
+
     def verify_(self) -> None:
         self.verify_axes(self.axes, self.dst)
         if in_dram(self.dst) != bool(self.slot):
@@ -142,6 +182,8 @@ class StageOp(_Axes):
     A panel is what the loops over the axes ``outside`` choose: of an axis on the array's lanes one tile, of others one turn; it has all
     of every other axis.  ``way``: in, out, zeroed for sums that go out having begun as zeros, or inout for sums that are not complete when
     they go out, and come in again.
+
+    Where several arrays share a loop that chooses panels, each has an equal part of the ring.
     """
 
     name = "tile.stage"

@@ -32,11 +32,12 @@ class Extents(dict[str, int]):
 
 
 def tiles_ahead(machine: Machine, slots: int) -> int:
-    """Tiles in the rings of weights and of gradients: with double buffering up to four, if that is at most an eighth of the scratchpad.
+    """Tiles in an array's ring of weights and in its ring of gradients.
 
-    Transfers keep their order, so the next operation's panels can come in as soon as this one's last tiles have somewhere to wait.
+    With double buffering up to four, if that is at most an eighth of the scratchpad, all arrays taken together. Transfers keep their order,
+    so the next operation's panels can come in as soon as this one's last tiles have somewhere to wait.
     """
-    fit = machine.scratchpad.bytes // 8 // (WORD * machine.rows * machine.cols)
+    fit = machine.scratchpad.bytes // 8 // (WORD * machine.elements)
     return slots if slots == 1 else max(slots, min(TILES_AHEAD, fit))
 
 

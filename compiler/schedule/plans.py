@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import permutations, product
-from math import prod
+from math import ceil, prod
 
 from compiler.schedule.axes import shared
 from compiler.schedule.blocks import WORD, Nest, Plan, divisors, turns_of
@@ -68,6 +68,7 @@ def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine, *, rides: b
     beats = loops.products * prod(sizes[axis] for axis in loops.time)
     rows, cols = machine.rows, machine.cols
     array = prod(turns[axis] for axis in order) * (max(beats, rows + 1) if loops.slots > 1 else 2 * rows + cols + beats - 2)
+    array = ceil(array / machine.arrays)
     flows = [nest.flow(plan, tensor, order, sizes, turns, rides=rides) for tensor in nest.tensors]
     traffic = nest.tile_traffic(order, sizes, turns) + sum(flow.traffic for flow in flows)
     bandwidth = machine.dram.bytes_per_cycle

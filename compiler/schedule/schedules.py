@@ -1,10 +1,12 @@
 """The schedules: how the gradients of a layer are computed. Adding one is adding a row."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.schedule.cost import nest_cycles
 from compiler.schedule.mapping import INTERLEAVED, Mapping
+from compiler.schedule.partition import PARTITIONS
+from isa.errors import UserError
 from isa.machine import Machine
 
 Sizes = dict[str, int]
@@ -23,6 +25,8 @@ class Choice:
     """Whether the tiles on the rows are the outer loop, so that those of dX are complete before the next are begun."""
     fuses: bool = True
     """Whether the weight may be updated in the array, where the option is on."""
+    partition: str = "auto"
+    """How several arrays share the layer's products, forward included; see `partition.py`."""
 
     def mapping(self, product: str) -> Mapping:
         """Dataflow of a gradient, dx or dw."""
@@ -33,7 +37,10 @@ class Choice:
             text = "interleaved" if self.by == "beat" else "tile-interleaved"
         else:
             text = f"dX {_name('dx', self.dx)}, dW {_name('dw', self.dw)}"
-        return text + (", rows first" if self.rows_first else "") + ("" if self.fuses else ", no update in the array")
+        return text + (", rows first" if self.rows_first else "") + ("" if self.fuses else ", no update in the array") + self._shared()
+
+    def _shared(self) -> str:
+        return "" if self.partition == "auto" else ", one array" if self.partition == "none" else f", arrays share {self.partition}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Schedule:
     choose: Callable[[str, Sizes, Machine, bool], Choice]
     """(layer, sizes, machine, double_buffer) → how the layer's gradients are computed."""
     doc: str
+    partition: str = "auto"
+    """How several arrays share every layer, if it is the same for all."""
 
 
 DATAFLOWS = {
@@ -62,6 +71,19 @@ def _name(product: str, mapping: Mapping) -> str:
 def fixed(name: str, choice: Choice, doc: str = "") -> Schedule:
     """The schedule that does the same for every layer."""
     return Schedule(name, lambda layer, sizes, machine, double_buffer: choice, doc)
+
+
+def partitioned(schedule: Schedule, partition: str) -> Schedule:
+    """The same schedule, with all layers shared by the arrays in one way; raises UserError for one that there is not."""
+    if partition not in PARTITIONS:
+        raise UserError("--partition", f"unknown partition {partition!r}; there are {', '.join(PARTITIONS)}")
+    if partition == "auto":
+        return schedule
+
+    def choose(layer: str, sizes: Sizes, machine: Machine, double_buffer: bool) -> Choice:
+        return replace(schedule.choose(layer, sizes, machine, double_buffer), partition=partition)
+
+    return replace(schedule, choose=choose, partition=partition)
 
 
 def _same(name: str) -> Choice:

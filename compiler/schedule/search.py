@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compiler.schedule.mapping import INTERLEAVED
-from compiler.schedule.schedules import BY_BEAT, CANDIDATES, SCHEDULES, Choice, Schedule, Sizes, fixed
+from compiler.schedule.partition import PARTITIONS
+from compiler.schedule.schedules import BY_BEAT, CANDIDATES, SCHEDULES, Choice, Schedule, Sizes, fixed, partitioned
 from isa.errors import UserError
 from isa.machine import Machine
 
@@ -40,6 +41,8 @@ class Search:
     machine: Machine
     double_buffer: bool
     measure: Callable[[Schedule], Measured]
+    partition: str = "auto"
+    """How several arrays share all layers; auto: that is chosen, too."""
     tried: list[tuple[str, Measured]] = field(default_factory=list)
     known: dict[tuple[Choice, ...], Measured] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
@@ -49,7 +52,13 @@ class Search:
 
     def choices_of(self, schedule: Schedule) -> dict[str, Choice]:
         """What the schedule does for each layer."""
-        return {name: schedule.choose(name, sizes, self.machine, self.double_buffer) for name, sizes in self.layers.items()}
+        choose = partitioned(schedule, self.partition).choose
+        return {name: choose(name, sizes, self.machine, self.double_buffer) for name, sizes in self.layers.items()}
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """The ways to share a layer that are there to choose from, beside the estimate's."""
+        return PARTITIONS[1:] if self.machine.arrays > 1 and self.partition == "auto" else ()
 
     def try_out(self, name: str, choices: dict[str, Choice]) -> Measured:
         """Measure choices, and keep them if nothing was quicker before; what the machine is too small for takes forever."""
@@ -95,7 +104,7 @@ class Search:
 
 def by_layer(name: str, choices: Mapping[str, Choice]) -> Schedule:
     """The schedule that does for each layer as chosen."""
-    return Schedule(name, lambda layer, sizes, machine, double_buffer: choices[layer], "")
+    return Schedule(name, lambda layer, sizes, machine, double_buffer: choices.get(layer, BY_BEAT), "")
 
 
 def other_dataflows(choice: Choice) -> Iterator[Choice]:
@@ -114,7 +123,7 @@ def best_sequential(search: Search) -> Schedule:
 
 
 def auto(search: Search, *, fused_update: bool) -> Schedule:
-    """The quickest found of all that there is: no slower than any other schedule.
+    """The quickest found of all that there is: no slower than any other schedule, nor than any with one partition for all layers.
 
     With the option, updating in the array is a choice for each layer too.
     """
@@ -125,10 +134,17 @@ def auto(search: Search, *, fused_update: bool) -> Schedule:
         yield from other_dataflows(choice)
         for by in ("beat", "tile"):
             for rows_first in (False, True):
-                yield Choice(INTERLEAVED, INTERLEAVED, by, rows_first)
+                yield Choice(INTERLEAVED, INTERLEAVED, by, rows_first, partition=choice.partition)
+        for partition in search.partitions:
+            yield replace(choice, partition=partition)
         if fused_update:
             yield replace(choice, fuses=not choice.fuses)
 
+    if search.partitions:
+        uniform = [(name, partition) for partition in search.partitions for name in (*SEQUENTIAL, *INTERLEAVING)]
+        shared = {pair: search.choices_of(partitioned(SCHEDULES[pair[0]], pair[1])) for pair in uniform}
+        of_each = [by_layer(f"{name}, partition {partition}", choices) for (name, partition), choices in shared.items()]
+        search.start([by_layer("the quickest", search.choices), *of_each])
     if fused_update:
         apart = {name: replace(choice, fuses=False) for name, choice in search.choices.items()}
         search.start([by_layer("the quickest", search.choices), by_layer("the same, no update in the array", apart)])

@@ -82,7 +82,7 @@ def _in_order(old: Access, new: Access) -> bool:
     if old.queue is not new.queue:
         return False
     same_sums = old.sums and new.sums and (old.low, old.high) == (new.low, new.high)
-    return same_sums or new.queue is not Queue.array
+    return same_sums or new.queue.unit is not Queue.array
 
 
 def order(operations: Sequence[Sequence[Access]]) -> list[Tokens]:

@@ -48,9 +48,9 @@ def _lower(program: tile.ProgramOp) -> systolic.ProgramOp:
         pieces.append(_piece(context, op))
     if program.kept is not None:
         context.keeps(program.kept.value.data)
-    queues: dict[Queue, list[Operation]] = {queue: [] for queue in Queue}
+    queues: dict[Queue, list[Operation]] = {queue: [] for queue in context.machine.queues}
     for piece, order in zip(pieces, tokens.order([p.accesses for p in pieces]), strict=True):
-        for queue in Queue:
+        for queue in queues:
             waits = [_token(context, "wait", pair, piece) for pair in order.waits if pair[1] is queue]
             signals = [_token(context, "signal", pair, piece) for pair in order.signals if pair[0] is queue]
             queues[queue] += [*waits, *piece.code.get(queue, []), *signals]

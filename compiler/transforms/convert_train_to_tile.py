@@ -18,7 +18,7 @@ from compiler.dialects import tile, train
 from compiler.dialects.machine import machine_attr
 from compiler.schedule import SCHEDULES
 from compiler.schedule.kept import least_traffic, needed_again
-from compiler.schedule.schedules import Schedule
+from compiler.schedule.schedules import Schedule, partitioned
 from compiler.transforms.tile_builder import TileBuilder
 from compiler.transforms.tile_gather import gathered
 from compiler.transforms.tile_nests import Nest
@@ -43,10 +43,13 @@ class ConvertTrainToTile(ModulePass):
     """Update weights in the array, where schedule and optimiser allow it; their gradients are then not stored."""
     dram_above: int = -1
     """Tensors of more bytes live in DRAM and come in pieces; negative: none does."""
+    partition: str = "auto"
+    """How several arrays share a product: one of compiler.schedule.partition.PARTITIONS."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = load_machine(self.machine) if self.machine else Machine()
-        lower(op, machine, self.schedule, double_buffer=self.double_buffer, fused_update=self.fused_update, dram_above=self.dram_above)
+        schedule = partitioned(schedule_of(self.schedule), self.partition)
+        lower(op, machine, schedule, double_buffer=self.double_buffer, fused_update=self.fused_update, dram_above=self.dram_above)
 
 
 def lower(
@@ -57,14 +60,12 @@ def lower(
     Raises:
         UserError: an unknown schedule, or a machine that cannot compute what the graph needs.
     """
-    if isinstance(schedule, str):
-        if schedule not in SCHEDULES:
-            raise UserError("--schedule", f"unknown schedule {schedule!r}; there are {', '.join(SCHEDULES)}")
-        schedule = SCHEDULES[schedule]
+    schedule = schedule_of(schedule) if isinstance(schedule, str) else schedule
     if not machine.operand.is_float:
         raise UserError(f"machine {machine.name}", f"its array computes {machine.array.operand}; training needs f32 or bf16 operands")
     for graph in [op for op in module.body.block.ops if isinstance(op, train.GraphOp)]:
         label = f"{schedule.name}, double buffer {_on(double_buffer)}, fused update {_on(fused_update)}"
+        label += f", partition {schedule.partition}" if machine.arrays > 1 else ""
         program = tile.ProgramOp(graph.sym_name.data, machine_attr(machine), label, 2 if double_buffer else 1)
         limit = dram_above if dram_above >= 0 else sys.maxsize
         builder = TileBuilder(program, machine, schedule, double_buffer=double_buffer, dram_above=limit)
@@ -74,6 +75,13 @@ def lower(
         _Walk(builder, fused_update).graph(graph)
         module.body.block.insert_op_before(program, graph)
         Rewriter.erase_op(graph, safe_erase=False)
+
+
+def schedule_of(name: str) -> Schedule:
+    """The schedule of a name; raises UserError."""
+    if name not in SCHEDULES:
+        raise UserError("--schedule", f"unknown schedule {name!r}; there are {', '.join(SCHEDULES)}")
+    return SCHEDULES[name]
 
 
 def _on(option: bool) -> str:

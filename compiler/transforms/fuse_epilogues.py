@@ -33,7 +33,7 @@ class FuseEpilogues(ModulePass):
             if isinstance(program, tile.ProgramOp):
                 ops = list(program.body.block.ops)
                 tiles = {op.result for op in ops if isinstance(op, tile.BufferOp) and op.symbol.data.endswith(".tiles")}
-                for nest in [op for op in ops if isinstance(op, tile.NestOp)]:
+                for nest in [op for op in ops if isinstance(op, tile.NestOp) and op.shared_by == 1]:
                     rider = _Rider(program, nest, tiles)
                     if rider.stage is not None and rider.find(rider.stage):
                         rider.write()
@@ -83,6 +83,8 @@ class _Rider:
     def ride(self, op: tile.BlocksOp, stage: tile.StageOp, between: list[tile.TileOp]) -> bool:
         """Take an operation along, if possible."""
         known, panel = self.values, self.panel
+        if self.met(op, self.nest) - {storage(stage.tensor)}:
+            return False  # dW, say, which is complete only with the last panel
         if panel is None:
             panel = self.first_panel(op, stage)
             if panel is None:
@@ -123,20 +125,20 @@ class _Rider:
             self.memories[op] = touched(op), written(op)
         return self.memories[op]
 
-    def conflict(self, one: Operation, other: Operation) -> bool:
-        """Whether two operations have to stay in their order."""
+    def met(self, one: Operation, other: Operation) -> set[SSAValue]:
+        """The memories for which two operations have to stay in their order."""
         (mine, changed), (others, written_there) = self.touches(one), self.touches(other)
-        return bool(changed & others or mine & written_there)
+        return changed & others | mine & written_there
 
     def needed(self, op: tile.BlocksOp, between: Sequence[tile.TileOp]) -> list[tile.TileOp] | None:
         """The operations that have to come before the nest, if this one is to be part of it; None if one of them cannot."""
         moved: list[tile.TileOp] = [op]
         for other in reversed(between):
-            if any(self.conflict(other, each) for each in moved):
+            if any(self.met(other, each) for each in moved):
                 moved.append(other)
         ahead = moved[:0:-1]
         stay: list[Operation] = [self.nest, *self.riding]
-        if any(isinstance(other, tile.NestOp) or any(self.conflict(other, each) for each in stay) for other in ahead):
+        if any(isinstance(other, tile.NestOp) or any(self.met(other, each) for each in stay) for other in ahead):
             return None
         return ahead
 

@@ -1,5 +1,8 @@
 """What all parts of a nest's lowering share: its loops and tiles, and how its instructions are made."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile
@@ -7,8 +10,9 @@ from compiler.dialects.systolic import OPS
 from compiler.schedule.axes import parse_axes, strides_of
 from compiler.schedule.tokens import Access
 from compiler.transforms.systolic_context import Context
-from compiler.transforms.systolic_streams import Loop, Memory, steps
+from compiler.transforms.systolic_streams import Loop, Memory, start_of, steps
 from isa.instructions import Queue
+from isa.stream import Dim, Operand, Stream
 
 Stack = list[Loop]
 
@@ -31,6 +35,30 @@ class Nest:
         self.update = next((inner for inner in op.walk() if isinstance(inner, tile.UpdateOp)), None)
         self.beats = [inner for inner in op.walk() if isinstance(inner, tile.BeatOp)]
         self.accesses: list[Access] = []
+        self.arrays, self.across = op.shared_by, op.across.data if op.across else ""
+        """How many arrays take part, and the axis whose loop they share."""
+        self.summed = self.across in self.time and self.arrays > 1
+        """Whether all arrays have the same tiles, each of the accumulators a part of the sum."""
+        turns = next((Loop(f.axis.data, f.extent.value.data, f.step.value.data).count for f in loops if f.axis.data == self.across), 0)
+        self.shares = [turns // self.arrays + (number < turns % self.arrays) for number in range(self.arrays)]
+        """Turns of that loop that each array has, in order; the first ones have one more where they are not equal."""
+
+    def share(self, loop: Loop, number: int) -> Loop:
+        """What an array has of the loop that the arrays share."""
+        return replace(loop, first=sum(self.shares[:number]), turns=self.shares[number])
+
+    def views(self, stack: Stack) -> list[tuple[int, Stack]]:
+        """The arrays that a queue of all serves here, and the loops as each of them sees them."""
+        found = []
+        for number in range(self.arrays):
+            own = [self.share(loop, number) if loop.axis == self.across else loop for loop in stack]
+            if all(loop.skipped < loop.count for loop in own):
+                found.append((number, own))
+        return found
+
+    def slot(self, slots: Sequence[SSAValue], number: int) -> SSAValue:
+        """An array's own of several slots, or the one that is for all."""
+        return slots[number] if len(slots) > 1 else slots[0]
 
     def tile_loops(self) -> list[tile.ForOp]:
         """The loops over tiles; the others are over beats."""
@@ -43,6 +71,11 @@ class Nest:
     def moved(self, memory: Memory, axes: str, stack: Stack) -> tuple[int, ...]:
         """Bytes by which each loop moves what is touched of a tensor."""
         return steps(strides_of(axes, memory.strides), stack)
+
+    def stream(self, memory: Memory, dims: Sequence[Dim], axes: str, tag: str, stack: Stack) -> Stream:
+        """Part of a whole tensor, as the loops choose it."""
+        start = start_of(strides_of(axes, memory.strides), stack)
+        return memory.stream(dims, self.moved(memory, axes, stack), None, Operand[tag], start)
 
     def wait(self, semaphore: int) -> Operation:
         return self.make("wait", sem=semaphore)

@@ -1,6 +1,7 @@
 """A tile nest dealt out to the queues: each gets the loops around what it does, and semaphores where it meets another."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from xdsl.ir import Operation, SSAValue
@@ -8,19 +9,27 @@ from xdsl.ir import Operation, SSAValue
 from compiler.dialects import tile
 from compiler.dialects.systolic import loop_of
 from compiler.schedule.axes import strides_of
+from compiler.schedule.partition import numbered
 from compiler.transforms import systolic_rings as rings
 from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_epilogue import Epilogue, Lower
 from compiler.transforms.systolic_nest import Nest, Stack
-from compiler.transforms.systolic_panels import clear_panel, load_panel, panel_token, store_panel
-from compiler.transforms.systolic_streams import Loop, Memory, dim_of, ring_of, steps
+from compiler.transforms.systolic_panels import clear_panel, load_panel, panel_stream, panel_token, store_panel
+from compiler.transforms.systolic_streams import Loop, Memory, dim_of, start_of, steps
+from isa.errors import UserError
 from isa.instructions import ALWAYS, HELD, NEVER, Queue, When
-from isa.stream import Operand, Stream
+from isa.stream import Stream
 
 
 def lower_nest(context: Context, op: tile.NestOp, lower: Lower) -> Piece:
-    """The code of a nest, for each queue, and what it touches; ``lower``: how the operations of an epilogue are lowered."""
+    """The code of a nest, for each queue, and what it touches; ``lower``: how the operations of an epilogue are lowered.
+
+    Raises:
+        UserError: the machine has fewer arrays.
+    """
+    if op.shared_by > context.machine.arrays:
+        raise UserError(f'layer "{op.layer.data}"', f"is for {op.shared_by} arrays, the machine has {context.machine.arrays}")
     return _Lowering(context, op, lower).piece()
 
 
@@ -35,14 +44,15 @@ class _Lowering(Nest):
     def piece(self) -> Piece:
         self.context.work(self.op.macs.value.data)
         body = list(self.op.body.block.ops)
-        code = {queue: self.body(queue, body, []) for queue in Queue}
+        code = {queue: self.body(queue, body, []) for queue in self.context.machine.queues if queue.number < self.arrays}
         if self.epilogue is not None:
             code = {queue: [*self.epilogue.first(queue), *ops, *self.epilogue.last(queue)] for queue, ops in code.items()}
-        tiles = prod(Loop(f.axis.data, f.extent.value.data, f.step.value.data).count for f in self.tile_loops())
-        if self.resident is not None and self.resident.slot:
-            self.context.advance(self.resident.slot[0], tiles)
-        for slot in self.drain.slot if self.drain is not None else ():
-            self.context.advance(slot, tiles)
+        loops = [Loop(f.axis.data, f.extent.value.data, f.step.value.data) for f in self.tile_loops()]
+        tiles = [prod(self.share(loop, number).count if loop.axis == self.across else loop.count for loop in loops)
+                 for number in range(self.arrays)]  # fmt: skip
+        for op in (self.resident, self.drain):
+            for number, slot in enumerate(op.slot if op is not None else ()):
+                self.context.advance(slot, tiles[number % self.arrays])
         return Piece({queue: ops for queue, ops in code.items() if ops}, list(dict.fromkeys(self.accesses)), self.provenance())
 
     # -- structure ------------------------------------------------------------------------------------------------
@@ -54,12 +64,13 @@ class _Lowering(Nest):
         epilogue = self.epilogue_of(ops, stack)
         has_resident = any(isinstance(op, tile.ResidentOp) for op in ops)
         has_drain = any(isinstance(op, tile.DrainOp) for op in ops)
-        if queue is Queue.array:
+        number = queue.number
+        if queue.unit is Queue.array:
             for stage in stages:
                 self.panels[storage(stage.panel)] = stage, list(stack)
-                out.append(self.wait(panel_token(self, stage, "empty" if stage.way.data == "out" else "full")))
+                out.append(self.wait(panel_token(self, stage, "empty" if stage.way.data == "out" else "full", number)))
             if self.single and has_drain:
-                out.append(self.wait(self.context.semaphore("g.free", 1)))
+                out.append(self.wait(self.context.semaphore(numbered("g.free", number), 1)))
         if epilogue is not None:
             out += epilogue.before(queue)
         loaded = not self.turns_over(axis, ops)
@@ -71,8 +82,8 @@ class _Lowering(Nest):
             if isinstance(op, tile.ForOp):
                 out += self.loop(queue, op, stack)
             elif isinstance(op, tile.BeatOp):
-                if queue is Queue.array:
-                    out += self.beat(op, ops, stack)
+                if queue.unit is Queue.array:
+                    out += self.beat(queue, op, ops, stack)
             elif isinstance(op, tile.EpilogueOp):
                 assert epilogue is not None
                 out += epilogue.work(queue)
@@ -85,11 +96,11 @@ class _Lowering(Nest):
                 out.append(self.signal(self.context.semaphore("p.turn", 1)))
         if epilogue is not None:
             out += epilogue.stores(queue)
-        if queue is Queue.array:
+        if queue.unit is Queue.array:
             for stage in stages:
-                out.append(self.signal(panel_token(self, stage, "empty" if stage.way.data == "in" else "done")))
+                out.append(self.signal(panel_token(self, stage, "empty" if stage.way.data == "in" else "done", number)))
             if self.single and has_resident:
-                out.append(self.signal(self.context.semaphore("tile.free", 1)))
+                out.append(self.signal(self.context.semaphore(numbered("tile.free", number), 1)))
         return out
 
     def epilogue_of(self, ops: Sequence[Operation], stack: Stack) -> Epilogue | None:
@@ -103,6 +114,8 @@ class _Lowering(Nest):
     def loop(self, queue: Queue, op: tile.ForOp, stack: Stack) -> list[Operation]:
         loop = Loop(op.axis.data, op.extent.value.data, op.step.value.data)
         inner = list(op.body.block.ops)
+        if loop.axis == self.across:
+            return self.shared_loop(queue, loop, inner, stack)
         if loop.count == 1:
             return self.body(queue, inner, stack, loop.axis)
         body = self.body(queue, inner, [*stack, loop], loop.axis)
@@ -110,13 +123,26 @@ class _Lowering(Nest):
             return []
         return [loop_of(self.provenance(), loop.axis, loop.count, body)]
 
+    def shared_loop(self, queue: Queue, loop: Loop, inner: list[Operation], stack: Stack) -> list[Operation]:
+        """The loop that the arrays share: in a queue of one array that array's turns, in others those of all, side by side.
+
+        Where some arrays have one turn more than others, that comes last, in a loop of its own.
+        """
+        if not queue.shared:
+            parts = [(self.share(loop, queue.number), self.shares[queue.number])]
+        else:
+            least = min(self.shares)
+            parts = [(loop, least)] + [(replace(loop, skipped=least), 1)] * (max(self.shares) > least)
+        code = [(turns, self.body(queue, inner, [*stack, part], loop.axis)) for part, turns in parts]
+        return [loop_of(self.provenance(), loop.axis, turns, body) for turns, body in code if body]
+
     def step(self, queue: Queue, op: Operation, stack: Stack) -> list[Operation]:
         """A queue's share of an operation other than beats."""
-        match op, queue:
+        match op, queue.unit:
             case tile.ResidentOp(), Queue.dma_in if op.slot:
-                return rings.load(self, op.src, op.slot[0], op.axes.data, op.tag.data, "w", stack)
+                return rings.load(self, op, stack)
             case tile.ResidentOp(), Queue.wchain:
-                return rings.wload(self, op, stack)
+                return rings.wload(self, queue, op, stack)
             case tile.StageOp(), Queue.dma_in if op.way.data in ("in", "inout"):
                 return load_panel(self, op, stack)
             case tile.StageOp(), Queue.vector if op.way.data == "zeroed":
@@ -124,10 +150,10 @@ class _Lowering(Nest):
             case tile.UpdateOp(), Queue.array:
                 return [self.make("upd", lr=op.lr.value.data, decay=op.decay.value.data)]
             case tile.DrainOp(), Queue.gchain:
-                return rings.drained(self, op, stack)
-            case tile.DrainOp(), Queue.dma_in if len(op.slot) > 1:
-                return rings.load(self, op.dst, op.slot[1], op.axes.data, op.tag.data, "p", stack)
-            case tile.DrainOp(), Queue.vector if len(op.slot) > 1:
+                return rings.drained(self, queue, op, stack)
+            case tile.DrainOp(), Queue.dma_in if op.before:
+                return rings.reload(self, op, stack)
+            case tile.DrainOp(), Queue.vector if op.slot and rings.adds(self, op):
                 return rings.accumulate(self, op, stack)
             case tile.DrainOp(), Queue.dma_out if op.slot:
                 return rings.store(self, op, stack)
@@ -136,13 +162,13 @@ class _Lowering(Nest):
 
     def turns_over(self, axis: str, ops: Sequence[Operation]) -> bool:
         """Whether this is what one block does, where accumulators are added to those of the blocks before."""
-        if self.drain is None or len(self.drain.slot) < 2 or not axis.isupper():
+        if self.drain is None or not self.drain.before or not axis.isupper():
             return False
         return not any(isinstance(inner, tile.ForOp) and inner.axis.data.isupper() for op in ops for inner in op.walk())
 
     # -- beats ------------------------------------------------------------------------------------------------------------
 
-    def beat(self, op: tile.BeatOp, body: Sequence[Operation], stack: Stack) -> list[Operation]:
+    def beat(self, queue: Queue, op: tile.BeatOp, body: Sequence[Operation], stack: Stack) -> list[Operation]:
         first, last = self.beats[0], next((b for b in reversed(self.beats) if b.kind.data == "dw"), None)
         turns = tuple(level for level, loop in enumerate(stack) if loop.axis in self.time)
         swap = When("first", turns) if op is first and self.resident is not None else NEVER
@@ -150,10 +176,10 @@ class _Lowering(Nest):
         product, kind = op.product.data, op.kind.data
         lanes = {"fwd": (self.rows, self.cols), "dx": (self.cols, self.rows), "dw": (self.rows, self.cols)}[kind]
         operands = ((op.first, op.first_axes.data, op.first_tag.data), (op.second, op.second_axes.data, op.second_tag.data))
-        streams = [self.port(operand, axes, stack) for operand, axes in zip(operands, lanes, strict=True)]
+        streams = [self.port(queue, operand, axes, stack) for operand, axes in zip(operands, lanes, strict=True)]
         for position, (value, _, _) in enumerate(operands):
             sums = position == 1 and kind != "dw"
-            self.touch(Queue.array, Memory.of(value), writes=sums, sums=sums)
+            self.touch(queue, Memory.of(value), writes=sums, sums=sums)
         if kind == "dw":
             held = {"h": streams[0], "v": streams[1]} | self.held(op, [b for b in body if isinstance(b, tile.BeatOp)])
             return [self.make("dw", product, **held, swap=swap, take=take)]
@@ -176,7 +202,7 @@ class _Lowering(Nest):
             return {"h": HELD}
         return {}
 
-    def port(self, operand: tuple[SSAValue, str, str], lanes: str, stack: Stack) -> Stream:
+    def port(self, queue: Queue, operand: tuple[SSAValue, str, str], lanes: str, stack: Stack) -> Stream:
         """The stream of one port: a lane for each row or column, one row of words a beat."""
         value, axes, tag = operand
         memory = Memory.of(value)
@@ -184,8 +210,8 @@ class _Lowering(Nest):
         dims = [dim_of(axis, self.sizes[axis], self.tile[axis], strides[axis], stack) for axis in lanes]
         staged = self.panels.get(storage(value))
         if staged is None:
-            return memory.stream(dims, self.moved(memory, axes, stack), None, Operand[tag])
+            return self.stream(memory, dims, axes, tag, stack)
         # A panel is addressed from its own start: the loops that choose it do not move within it.
         stage, around = staged
         within = {axis: stride for axis, stride in strides.items() if axis not in stage.outside.data}
-        return memory.stream(dims, steps(within, stack), ring_of(memory, 0, around), Operand[tag])
+        return panel_stream(self, stage, dims, steps(within, stack), around, queue.number, start_of(within, stack))

@@ -1,4 +1,4 @@
-"""Tiles of a nest on their way: stationary operands to the array, accumulators from it, through rings or directly."""
+"""Tiles of a nest on their way: stationary operands to the arrays, accumulators from them, through rings or directly."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ from xdsl.ir import Operation, SSAValue
 from compiler.dialects import tile
 from compiler.schedule.access import row_major
 from compiler.schedule.axes import strides_of
+from compiler.schedule.partition import numbered
 from compiler.transforms.systolic_nest import Nest, Stack
 from compiler.transforms.systolic_streams import Memory, dim_of, ring_of
 from isa.instructions import Queue
@@ -41,7 +42,7 @@ def _at_dram(nest: Nest, tensor: SSAValue, slot: SSAValue, axes: str, tag: str, 
     """A tile in its tensor and in its ring."""
     memory = Memory.of(tensor)
     dims = _tile_dims(nest, memory, axes, stack)
-    far = memory.stream(dims, nest.moved(memory, axes, stack), None, Operand[tag])
+    far = nest.stream(memory, dims, axes, tag, stack)
     return far, _slot_stream(nest, slot, _slot_dims(Memory.of(slot), dims), tag, stack)
 
 
@@ -50,64 +51,117 @@ def _at_array(nest: Nest, queue: Queue, op: tile.ResidentOp | tile.DrainOp, tens
     memory, axes, tag = Memory.of(tensor), op.axes.data, op.tag.data
     dims = _tile_dims(nest, memory, axes, stack)
     if op.slot:
-        packed = _slot_dims(Memory.of(op.slot[0]), dims)
-        return _slot_stream(nest, op.slot[0], _array_order(nest, packed, axes), tag, stack)
-    nest.touch(queue, memory, writes=queue is Queue.gchain)
-    return memory.stream(_array_order(nest, dims, axes), nest.moved(memory, axes, stack), None, Operand[tag])
+        slot = nest.slot(op.slot, queue.number)
+        packed = _slot_dims(Memory.of(slot), dims)
+        return _slot_stream(nest, slot, _array_order(nest, packed, axes), tag, stack)
+    nest.touch(queue, memory, writes=queue.unit is Queue.gchain)
+    return nest.stream(memory, _array_order(nest, dims, axes), axes, tag, stack)
 
 
-def load(nest: Nest, src: SSAValue, slot: SSAValue, axes: str, tag: str, ring: str, stack: Stack) -> list[Operation]:
-    """A tile from DRAM into its ring."""
+def _token(nest: Nest, name: str, slot: SSAValue | None = None) -> int:
+    """A semaphore; one of empty slots starts with all of the ring's."""
+    return nest.context.semaphore(name, 0 if slot is None else Memory.of(slot).slots)
+
+
+def _load(
+    nest: Nest, src: SSAValue, slot: SSAValue, op: tile.ResidentOp | tile.DrainOp, rings: Sequence[str], stack: Stack
+) -> list[Operation]:
+    """A tile from DRAM into its ring, for the readers of these names."""
     nest.touch(Queue.dma_in, Memory.of(src), writes=False)
     nest.context.reads(src)
-    source, target = _at_dram(nest, src, slot, axes, tag, stack)
+    source, target = _at_dram(nest, src, slot, op.axes.data, op.tag.data, stack)
     return [
-        nest.wait(nest.context.semaphore(f"{ring}.empty", Memory.of(slot).slots)),
+        *(nest.wait(_token(nest, f"{ring}.empty", slot)) for ring in rings),
         nest.make("ld", dst=target, src=source),
-        nest.signal(nest.context.semaphore(f"{ring}.full", 0)),
+        *(nest.signal(_token(nest, f"{ring}.full")) for ring in rings),
     ]
 
 
-def wload(nest: Nest, op: tile.ResidentOp, stack: Stack) -> list[Operation]:
+def _weights(nest: Nest, number: int) -> str:
+    """The ring of an array's stationary tiles: its own, or its side of one that all of so many read."""
+    return numbered(f"w.all{nest.arrays}" if nest.summed else "w", number)
+
+
+def load(nest: Nest, op: tile.ResidentOp, stack: Stack) -> list[Operation]:
+    """Stationary tiles from DRAM: one for all arrays, or each array's own."""
+    if nest.summed:
+        return _load(nest, op.src, op.slot[0], op, [_weights(nest, number) for number in range(nest.arrays)], stack)
+    views = nest.views(stack)
+    return [code for number, own in views for code in _load(nest, op.src, op.slot[number], op, [_weights(nest, number)], own)]
+
+
+def wload(nest: Nest, queue: Queue, op: tile.ResidentOp, stack: Stack) -> list[Operation]:
     """A tile from its ring, or from a whole tensor, into the array."""
-    before = [nest.wait(nest.context.semaphore("tile.free", 1))] if nest.single else []
-    code = nest.make("wload", src=_at_array(nest, Queue.wchain, op, op.src, stack))
+    number = queue.number
+    before = [nest.wait(nest.context.semaphore(numbered("tile.free", number), 1))] if nest.single else []
+    code = nest.make("wload", src=_at_array(nest, queue, op, op.src, stack))
     if not op.slot:
         return [*before, code]
-    return [*before, nest.wait(nest.context.semaphore("w.full", 0)), code, nest.signal(nest.context.semaphore("w.empty"))]
+    ring = _weights(nest, number)
+    empty = _token(nest, f"{ring}.empty", nest.slot(op.slot, number))
+    return [*before, nest.wait(_token(nest, f"{ring}.full")), code, nest.signal(empty)]
 
 
-def drained(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
+def drained(nest: Nest, queue: Queue, op: tile.DrainOp, stack: Stack) -> list[Operation]:
     """Accumulators from the array into their ring, or into a whole tensor."""
-    after = [nest.signal(nest.context.semaphore("g.free", 1))] if nest.single else []
-    code = nest.make("drain", dst=_at_array(nest, Queue.gchain, op, op.dst, stack))
+    number = queue.number
+    after = [nest.signal(nest.context.semaphore(numbered("g.free", number), 1))] if nest.single else []
+    code = nest.make("drain", dst=_at_array(nest, queue, op, op.dst, stack))
     if not op.slot:
         return [code, *after]
-    empty = nest.wait(nest.context.semaphore("g.empty", Memory.of(op.slot[0]).slots))
-    return [empty, code, nest.signal(nest.context.semaphore("g.partial" if len(op.slot) > 1 else "g.full")), *after]
+    ring = numbered("g", number)
+    empty = nest.wait(_token(nest, f"{ring}.empty", op.slot[number]))
+    return [empty, code, nest.signal(_token(nest, f"{ring}.partial" if adds(nest, op) else f"{ring}.full")), *after]
+
+
+def adds(nest: Nest, op: tile.DrainOp) -> bool:
+    """Whether the vector unit adds to what is drained, before it goes to DRAM: what other arrays or earlier blocks have."""
+    return nest.summed or bool(op.before)
+
+
+def reload(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
+    """What earlier blocks have summed, from DRAM; there is one tile for all arrays that are added to each other."""
+    views = nest.views(stack)[: len(op.before)]
+    return [code for number, own in views for code in _load(nest, op.dst, op.before[number], op, [numbered("p", number)], own)]
 
 
 def accumulate(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
-    """Drained accumulators plus those of the blocks before."""
-    axes, tag = op.axes.data, op.tag.data
-    dims = _slot_dims(Memory.of(op.slot[0]), _tile_dims(nest, Memory.of(op.dst), axes, stack))
-    drained, before = (_slot_stream(nest, slot, dims, tag, stack) for slot in op.slot)
-    return [
-        nest.wait(nest.context.semaphore("g.partial")),
-        nest.wait(nest.context.semaphore("p.full")),
-        nest.make("vec", fn="add", dst=drained, a=drained, b=before),
-        nest.signal(nest.context.semaphore("p.empty")),
-        nest.signal(nest.context.semaphore("g.summed")),
-    ]
+    """Drained accumulators plus those of the other arrays, or plus those of the blocks before."""
+    views = nest.views(stack)
+    if nest.summed:
+        return _accumulate(nest, op, stack, [number for number, _ in views], 0)
+    return [code for number, own in views for code in _accumulate(nest, op, own, [number], number)]
+
+
+def _accumulate(nest: Nest, op: tile.DrainOp, stack: Stack, arrays: Sequence[int], into: int) -> list[Operation]:
+    dims = _slot_dims(Memory.of(op.slot[0]), _tile_dims(nest, Memory.of(op.dst), op.axes.data, stack))
+
+    def stream(slot: SSAValue) -> Stream:
+        return _slot_stream(nest, slot, dims, op.tag.data, stack)
+
+    def add(slot: SSAValue) -> Operation:
+        return nest.make("vec", fn="add", dst=stream(op.slot[into]), a=stream(op.slot[into]), b=stream(slot))
+
+    code = [nest.wait(_token(nest, f"{numbered('g', number)}.partial")) for number in arrays]
+    code += [add(op.slot[number]) for number in arrays if number != into]
+    if op.before:
+        ring, slot = numbered("p", into), op.before[into]
+        code += [nest.wait(_token(nest, f"{ring}.full")), add(slot), nest.signal(_token(nest, f"{ring}.empty", slot))]
+    return [*code, nest.signal(_token(nest, f"{numbered('g', into)}.summed"))]
 
 
 def store(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
-    """A tile of accumulators from its ring to DRAM."""
+    """Tiles of accumulators from their rings to DRAM; the slots of arrays that are added to each other are free together."""
     nest.touch(Queue.dma_out, Memory.of(op.dst), writes=True)
     nest.context.writes(op.dst)
-    target, source = _at_dram(nest, op.dst, op.slot[0], op.axes.data, op.tag.data, stack)
-    return [
-        nest.wait(nest.context.semaphore("g.summed" if len(op.slot) > 1 else "g.full")),
-        nest.make("st", dst=target, src=source),
-        nest.signal(nest.context.semaphore("g.empty", Memory.of(op.slot[0]).slots)),
-    ]
+    state, code = "summed" if adds(nest, op) else "full", []
+    views = nest.views(stack)
+    for number, own in views[:1] if nest.summed else views:
+        target, source = _at_dram(nest, op.dst, op.slot[number], op.axes.data, op.tag.data, own)
+        free = range(nest.arrays) if nest.summed else (number,)
+        code += [
+            nest.wait(_token(nest, f"{numbered('g', number)}.{state}")),
+            nest.make("st", dst=target, src=source),
+            *(nest.signal(_token(nest, f"{numbered('g', other)}.empty", op.slot[other])) for other in free),
+        ]
+    return code

@@ -38,10 +38,21 @@ class Loop:
     axis: str
     extent: int
     step: int
+    first: int = 0
+    """The turn that it begins with; where several arrays share a loop, each has some of its turns."""
+    turns: int = 0
+    """So many turns are the array's, 0: all."""
+    skipped: int = 0
+    """So many of these another loop does before."""
 
     @property
     def count(self) -> int:
-        return ceil(self.extent / self.step)
+        return self.turns or ceil(self.extent / self.step)
+
+    @property
+    def start(self) -> int:
+        """Entries of the axis before those of the first turn."""
+        return (self.first + self.skipped) * self.step
 
 
 def _layout(value: SSAValue, size: int, around: Sequence[Loop]) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
@@ -115,10 +126,10 @@ class Memory:
         return self.base + low, self.base + high + self.dtype.size
 
     def stream(
-        self, dims: Sequence[Dim], strides: Sequence[int] = (), ring: Ring | None = None, operand: Operand = Operand.none
+        self, dims: Sequence[Dim], strides: Sequence[int] = (), ring: Ring | None = None, operand: Operand = Operand.none, offset: int = 0
     ) -> Stream:
-        """A stream into this memory; a slot that no loop changes is part of the base."""
-        base, ring, strides = self.base, ring or self.slot, (*self.outer, *strides)
+        """A stream into this memory, from so many bytes on; a slot that no loop changes is part of the base."""
+        base, ring, strides = self.base + offset, ring or self.slot, (*self.outer, *strides)
         if ring is not None and not ring.steps:
             base, ring = base + ring.size * ring.start, None
         return Stream(self.space, self.dtype, base, tuple(dims), trim(strides), ring, operand, self.symbol)
@@ -143,7 +154,7 @@ def dim_of(axis: str, extent: int, tile_size: int, stride: int, stack: Sequence[
     for level, loop in enumerate(stack):
         if loop.axis == axis and loop.step == tile_size:
             ragged = extent % tile_size != 0
-            return Dim(tile_size, stride, extent if ragged else None, level if ragged else 0)
+            return Dim(tile_size, stride, extent - loop.start if ragged else None, level if ragged else 0)
     return Dim(extent, stride)
 
 
@@ -152,13 +163,20 @@ def steps(axis_strides: dict[str, int], stack: Sequence[Loop]) -> tuple[int, ...
     return tuple(loop.step * axis_strides.get(loop.axis, 0) for loop in stack)
 
 
-def ring_of(memory: Memory, phase: int, stack: Sequence[Loop]) -> Ring | None:
-    """The slot in use: one on for every turn of the innermost of these loops."""
-    if memory.slots == 1:
+def start_of(axis_strides: dict[str, int], stack: Sequence[Loop]) -> int:
+    """Bytes before what is touched in the first turns of the loops."""
+    return sum(loop.start * axis_strides.get(loop.axis, 0) for loop in stack)
+
+
+def ring_of(memory: Memory, phase: int, stack: Sequence[Loop], arrays: int = 1) -> Ring | None:
+    """The slot in use: one on for every turn of the innermost of these loops; each of so many arrays has as many of the slots."""
+    slots = memory.slots // arrays
+    if slots == 1:
         return None
     weights = []
     weight = 1
     for loop in reversed(stack):
-        weights.append(weight % memory.slots)
+        weights.append(weight % slots)
+        phase += loop.skipped * weight
         weight *= loop.count
-    return Ring(memory.slots, memory.slot_bytes, phase % memory.slots, trim(weights[::-1]))
+    return Ring(slots, memory.slot_bytes, phase % slots, trim(weights[::-1]))

@@ -47,7 +47,9 @@ class TileBuilder(GraphView):
 
     def room_beside(self, values: Iterable[SSAValue]) -> int:
         """Bytes for panels, where an operation also needs these tensors in the scratchpad as a whole."""
-        rings = (2 * self.ahead + self.slots) * WORD * self.machine.rows * self.machine.cols
+        machine = self.machine
+        tiles = (2 * self.ahead + self.slots) * machine.arrays + (self.ahead if machine.arrays > 1 else 0)
+        rings = tiles * WORD * machine.rows * machine.cols
         whole = sum(align(WORD * prod(shape_of(value))) for value in {self.root(value) for value in values})
         return min(self.panel_budget, self.machine.scratchpad.bytes - rings - whole)
 
@@ -91,9 +93,12 @@ class TileBuilder(GraphView):
         return max(1, min(CHUNK_WORDS, self.machine.scratchpad.bytes // 2 // (WORD * buffers)))
 
     def ring(self, name: str) -> SSAValue:
-        """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` those of earlier blocks."""
+        """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` those of earlier blocks.
+
+        Further arrays have their own, ``w.1``; what m of them read comes through ``w.allm``, whose slots are free when all m have read.
+        """
         if name not in self.rings:
-            slots = self.slots if name == "p" else self.ahead
+            slots = self.slots if name.startswith("p") else self.ahead
             op = tile.BufferOp(f"{name}.tiles", tile.memref((self.machine.rows, self.machine.cols), f32, tile.SPAD), slots)
             first = self.block.first_op
             if first is None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from xdsl.dialects.builtin import f32
+from xdsl.dialects.builtin import IntegerAttr, f32, i64
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
@@ -11,10 +11,12 @@ from compiler.schedule import blocks
 from compiler.schedule.axes import blocked, parse_axes, shared
 from compiler.schedule.blocks import Extents, Plan, Streamed
 from compiler.schedule.mapping import SUMMED, Mapping
+from compiler.schedule.partition import numbered
 from compiler.schedule.plans import Estimate, Loops, cheapest
 from compiler.schedule.tilings import tilings
 from compiler.transforms.riders import riders
 from compiler.transforms.tile_builder import TileBuilder
+from compiler.transforms.tile_sharing import shared_loop
 
 FAIR = 2
 """How many times the cycles of the best plan are too many."""
@@ -33,6 +35,7 @@ class Nest:
         self.fused: train.UpdateOp | None = None
         self.stages: list[tile.StageOp] = []
         self.memories: dict[str, SSAValue] = {}
+        self.arrays, self.across, self.room = 1, "", 0
         self.plan = Plan()
         self.plan, self.tile = self.choose()
         *rows, self.cols = self.tile
@@ -117,7 +120,8 @@ class Nest:
                         summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
                         overlaps = self.builder.overlaps(op)
                         gaps = overlaps and blocks.panel_shape(op.tensors[name], "", self.sizes, {}) != train.shape_of(value)
-                        found[name] = Streamed(name, op.tensors[name], True, summed, overlaps, gaps, *riders(self.builder, op))
+                        riding = riders(self.builder, op) if self.builder.machine.arrays == 1 else ()
+                        found[name] = Streamed(name, op.tensors[name], True, summed, overlaps, gaps, *riding)
                 elif self.stays_in_dram(value):
                     found[name] = Streamed(name, op.tensors[name])
         return list(found.values())
@@ -153,7 +157,7 @@ class Nest:
         ]  # fmt: skip
         streamed = {tensor.name for tensor in tensors}
         whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}
-        room = self.builder.room_beside(whole)
+        self.room = room = self.builder.room_beside(whole)
         time = tuple(self.axes_of(self.mapping.time))
         inside: list[tuple[Estimate, Extents]] = []
         outside: list[Estimate] = []
@@ -186,6 +190,12 @@ class Nest:
             for axis in reversed(self.time):
                 body = [tile.ForOp(axis, self.sizes[axis], 1, body)]
             beats += body
+        found = shared_loop(self)
+        if found is not None:
+            self.arrays, self.across = found.arrays(self.builder.machine.arrays), found.axis
+            for panel in {stage.panel.owner for stage in self.stages if self.across in stage.outside.data}:
+                assert isinstance(panel, tile.BufferOp)
+                panel.ring = IntegerAttr(self.arrays * (panel.ring.value.data if panel.ring else 1), i64)
         tile_ops: list[Operation] = []
         resident = self.resident()
         if resident is not None:
@@ -197,7 +207,16 @@ class Nest:
         if drain is not None:
             tile_ops.append(drain)
         total = sum(op.macs for op in self.products)
-        return tile.NestOp(self.rows, self.cols, "".join(self.time), self.layer, self.product, total, self.loops(tile_ops))
+        loops, time = self.loops(tile_ops), "".join(self.time)
+        return tile.NestOp(self.rows, self.cols, time, self.layer, self.product, total, loops, self.arrays, self.across)
+
+    def rings(self, name: str, many: bool = True) -> list[SSAValue]:
+        """A ring of tiles for each array, or one that is for all."""
+        return [self.builder.ring(numbered(name, number)) for number in range(self.arrays if many else 1)]
+
+    def weight_rings(self) -> list[SSAValue]:
+        """Those of stationary tiles: where beats are dealt out, all arrays have the same tiles."""
+        return [self.builder.ring(f"w.all{self.arrays}")] if self.arrays > 1 and self.across in self.time else self.rings("w")
 
     def value(self, op: train.ProductOp, name: str) -> SSAValue:
         """One of the product's tensors."""
@@ -256,10 +275,10 @@ class Nest:
             if name is not None:
                 value, axes = self.value(op, name), self.axes(op, name)
                 if self.stays_in_dram(value):
-                    return tile.ResidentOp(self.builder.in_dram(value), axes, name, self.builder.ring("w"))
-                return tile.ResidentOp(self.builder.in_spad(value, self.layer, self.product), axes, name, None)
+                    return tile.ResidentOp(self.builder.in_dram(value), axes, name, *self.weight_rings())
+                return tile.ResidentOp(self.builder.in_spad(value, self.layer, self.product), axes, name)
         if self.fused is not None:
-            return tile.ResidentOp(self.updated_weight(), self.axes(self.products[0], "dW"), "W", self.builder.ring("w"))
+            return tile.ResidentOp(self.updated_weight(), self.axes(self.products[0], "dW"), "W", *self.weight_rings())
         return None
 
     def updated_weight(self) -> SSAValue:
@@ -277,12 +296,12 @@ class Nest:
             name = list(op.tensors)[-1]
             axes = self.axes(op, name)
             if self.fused is not None:
-                return tile.DrainOp(self.updated_weight(), axes, "W", builder.ring("g"))
+                return tile.DrainOp(self.updated_weight(), axes, "W", *self.rings("g"))
             if self.in_blocks and SUMMED[op.role.data] == "b":
                 home = builder.result_in_dram(op.result, f"{self.layer}.{name}")
                 builder.fill_dram(home, self.layer, self.product)
-                return tile.DrainOp(home, axes, name, builder.ring("g"), builder.ring("p"))
-            rings = [builder.ring("g")] if self.wanted_in_dram(op.result) else []
+                return tile.DrainOp(home, axes, name, *self.rings("g"), *self.rings("p", self.across not in self.time))
+            rings = self.rings("g") if self.wanted_in_dram(op.result) else []
             return tile.DrainOp(self.result(op, name), axes, name, *rings)
         return None
 

@@ -54,6 +54,7 @@ def command(
         if emit == "ir":
             step = compiler.step
             of_lowering["schedule"] = resolve(step, **of_lowering, times=times)
+            del of_lowering["partition"]  # which is part of it now
             module = lower_to_systolic(step, **of_lowering, times=times)
             with times.measure("print"):
                 content: bytes | str = f"{module!s}\n"

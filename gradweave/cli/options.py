@@ -14,6 +14,7 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, T
 from compiler.frontend.initialize import KINDS
 from compiler.frontend.load import EXTENSIONS as MODELS
 from compiler.frontend.topology import EXTENSION as TABLE
+from compiler.schedule.partition import PARTITIONS
 from compiler.schedule.schedules import SCHEDULES
 from gradweave.cache import Cache
 from isa.errors import UserError
@@ -81,6 +82,11 @@ fused_update = click.option(
     "--fused-update/--no-fused-update", default=False, show_default=True,
     help="Update weights inside the array, where their gradients lie; these are then no outputs.",
 )  # fmt: skip
+partition = click.option(
+    "--partition", type=click.Choice(PARTITIONS), default="auto", show_default=True,
+    help="How several arrays share a layer: batch and pixels, rows (its inputs), columns (its outputs), none (one array works).  "
+         "auto: by an estimate, or measured with --schedule auto.",
+)  # fmt: skip
 input_grads = click.option(
     "--input-grads", multiple=True, callback=commas, metavar="NAME,…",
     help="Inputs whose gradients are wanted too.",
@@ -113,7 +119,7 @@ cache = click.option(
          "[DIR, if left out: ~/.cache/gradweave]",
 )  # fmt: skip
 
-compiling = together(machine, schedule, batch, loss, optimizer, double_buffer, fused_update, input_grads, init)
+compiling = together(machine, schedule, batch, loss, optimizer, double_buffer, fused_update, partition, input_grads, init)
 """What decides which program a model becomes."""
 
 
@@ -125,7 +131,7 @@ def check_options(options: dict[str, Any]) -> None:
 
 def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of ``compiling``: those of the training step, and those of its lowering to a machine."""
-    names = ("machine", "schedule", "double_buffer", "fused_update")
+    names = ("machine", "schedule", "double_buffer", "fused_update", "partition")
     of_lowering = {k: options[k] for k in names} | {"machine": options["machine"] or Machine()}
     return {k: v for k, v in options.items() if k not in names}, of_lowering
 

@@ -8,7 +8,7 @@ import click
 
 import gradweave
 from emulator.run import Engine
-from gradweave.cli.options import batch, double_buffer, engine, fused_update, machine, progress, schedule, seed
+from gradweave.cli.options import batch, double_buffer, engine, fused_update, machine, partition, progress, schedule, seed
 from gradweave.training import Epoch
 from isa.files import write
 
@@ -31,6 +31,7 @@ from isa.files import write
 @schedule
 @double_buffer
 @fused_update
+@partition
 @seed
 @engine
 @click.option("--json", "json_path", metavar="HISTORY.json", help="Where to write loss, test result and cycles of each epoch.")

@@ -36,6 +36,7 @@ class Lowering:
     schedule: str
     double_buffer: bool = True
     fused_update: bool = False
+    partition: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

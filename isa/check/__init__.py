@@ -1,8 +1,9 @@
 """The program checker: what cannot be right is found before anything runs.
 
 ``rules`` looks at one instruction at a time, ``bounds`` at addresses over all turns of the loops, ``order`` executes all queues without
-time: it finds deadlocks, reads of what nothing has written, and accesses of two queues that nothing puts in an order.  ``quick`` does so
-for all events at once, as arrays, which takes a tenth of the time; where it has a doubt, ``order`` goes step by step and says what is wrong.
+time: it finds deadlocks, reads of what nothing has written, and accesses of two queues that nothing puts in an order.  ``quick`` does
+so for all events at once, as arrays, which takes a tenth of the time; where it has a doubt, ``order`` goes step by step and says what is
+wrong.
 """
 
 from isa.binary import validate_tables

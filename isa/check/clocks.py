@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isa.check.times import Ints
-from isa.check.tokens import DRAINED, LOADED, UNFINISHED
+from isa.check.tokens import DRAINED, LOADED, UNFINISHED, kind_of
 from isa.check.trace import Trace
 from isa.instructions import Queue
 
@@ -44,7 +44,7 @@ def ways(traces: Mapping[Queue, Trace], initial: Mapping[int, int]) -> list[Way]
     found = []
     for number, start in initial.items():
         (giver, gives), (taker, takes) = given.get(number, nobody), taken.get(number, nobody)
-        if len(takes) > start + len(gives) or (number in (LOADED, DRAINED) and len(takes) != len(gives)):
+        if len(takes) > start + len(gives) or (kind_of(number) in (LOADED, DRAINED) and len(takes) != len(gives)):
             raise Unsure
         takes = takes[start:]
         found.append(Way(number, giver, taker, gives[: len(takes)], takes))
@@ -58,7 +58,7 @@ def _by_number(numbers: npt.NDArray[np.int16]) -> Iterator[tuple[int, Ints]]:
 
 def finished(traces: Mapping[Queue, Trace], found: list[Way]) -> dict[Queue, Clock]:
     """Clocks that count a token once all is finished that its giver did before."""
-    clocks = {queue: np.zeros((len(Queue), len(trace.takes) + 1), np.int32) for queue, trace in traces.items()}
+    clocks = {queue: np.zeros((len(traces), len(trace.takes) + 1), np.int32) for queue, trace in traces.items()}
     _spread(clocks, traces, found, UNFINISHED)
     return clocks
 
@@ -81,7 +81,7 @@ def _spread(clocks: dict[Queue, Clock], traces: Mapping[Queue, Trace], found: li
     Tokens of the ``silent`` kinds say nothing of their giver's own work.  Raises Unsure if news goes round in circles.
     """
     tellers = set(traces)
-    for _ in Queue:
+    for _ in traces:
         heard = {queue: [way for way in found if way.taker is queue and way.giver in tellers] for queue in traces}
         tellers = {queue for queue in traces if _hear(queue, clocks, traces, heard[queue], silent)}
         if not tellers:
@@ -96,7 +96,7 @@ def _hear(
     news, clock = False, clocks[queue]
     for way in heard:
         handed = clocks[way.giver][:, traces[way.giver].seen[way.given]]
-        handed[way.giver] = 0 if way.number in silent else way.given + 1
+        handed[way.giver] = 0 if kind_of(way.number) in silent else way.given + 1
         handed[queue] = 0
         had = clock[:, way.taken + 1]
         if (handed > had).any():

@@ -46,7 +46,7 @@ class Findings:
         self.sites: dict[Queue, list[Site]] = {}
         self._told: set[tuple[Queue, int, str]] = set()
         self._described: dict[tuple[Queue, int], str] = {}
-        for queue in Queue:
+        for queue in program.machine.queues:
             code = program.queues.get(queue, [])
             try:
                 sequencer = Sequencer(code)

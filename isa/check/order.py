@@ -34,23 +34,27 @@ class Execution:
 
     def __init__(self, findings: Findings, memories: Memories) -> None:
         self.findings = findings
+        program = findings.program
+        self.queues = program.machine.queues
         self.granules = memories.granules
         readers = {space: set[Queue]() for space in Space}
         for site in findings.all_sites():
             for field, stream in site.streams():
                 if field.reads:
                     readers[stream.space].add(site.queue)
-        self.shadows = {space: Shadow(memories.sizes[space], readers[space]) for space in Space}
+        self.shadows = {space: Shadow(memories.sizes[space], len(self.queues), readers[space]) for space in Space}
         self.written = Written(memories.sizes[Space.spad])
-        self.clocks = {queue: [1 if other is queue else 0 for other in Queue] for queue in Queue}
-        self.initial = [semaphore.initial for semaphore in findings.program.semaphores]
-        self.tokens: list[deque[list[int]]] = [deque() for _ in findings.program.semaphores]
+        self.clocks = {queue: [1 if other is queue else 0 for other in self.queues] for queue in self.queues}
+        self.initial = [semaphore.initial for semaphore in program.semaphores]
+        self.tokens: list[deque[list[int]]] = [deque() for _ in program.semaphores]
         """Clocks of the tokens signalled and not yet taken."""
-        self.done: dict[str, list[list[int]]] = {"wload": [], "swap": [], "take": [], "drain": []}
-        """Clocks at each step of the chains, in order."""
+        self.done: list[dict[str, list[list[int]]]] = [
+            {"wload": [], "swap": [], "take": [], "drain": []} for _ in range(program.machine.arrays)
+        ]
+        """Of each array, clocks at each step of its chains, in order."""
 
     def run(self) -> None:
-        runs = {queue: _Run(self, queue) for queue in Queue}
+        runs = {queue: _Run(self, queue) for queue in self.queues}
         going = {queue: run.events() for queue, run in runs.items()}
         stuck: dict[Queue, str] = {}
         moved = True
@@ -70,9 +74,11 @@ class Execution:
             self._check_counts()
 
     def _check_counts(self) -> None:
-        for one, other in (("swap", "wload"), ("take", "drain")):
-            if len(self.done[one]) != len(self.done[other]):
-                self.findings.general(f"{len(self.done[one])} × {one}, but {len(self.done[other])} × {other}: each needs its other")
+        for number, done in enumerate(self.done):
+            array = f" of array {number}" if number else ""
+            for one, other in (("swap", "wload"), ("take", "drain")):
+                if len(done[one]) != len(done[other]):
+                    self.findings.general(f"{len(done[one])} × {one}{array}, but {len(done[other])} × {other}: each needs its other")
 
     def join(self, queue: Queue, clock: Sequence[int]) -> None:
         """What ``clock`` knows to be finished, this queue knows now."""
@@ -93,6 +99,7 @@ class _Run:
     def __init__(self, execution: Execution, queue: Queue) -> None:
         self.execution = execution
         self.queue = queue
+        self.done = execution.done[queue.number]
         self.sites = execution.findings.sites[queue]
         self.sequencer = execution.findings.sequencers[queue]
         self.steps = 0
@@ -137,7 +144,7 @@ class _Run:
 
     def _before(self, site: Site, counters: Sequence[int], counts: Sequence[int]) -> Iterator[str]:
         """What an instruction of a chain needs before it starts."""
-        op, args, done = site.instruction.op, site.instruction.args, self.execution.done
+        op, args, done = site.instruction.op, site.instruction.args, self.done
         if op == "wload":
             yield from self._chain("swap", len(done["wload"]) - 1, "swap of the tile loaded before")
         elif op == "drain":
@@ -148,13 +155,13 @@ class _Run:
             yield from self._chain("drain", len(done["take"]) - 1, "drain of the gradients taken before")
 
     def _swap(self) -> Iterator[str]:
-        done = self.execution.done
+        done = self.done
         yield from self._chain("wload", len(done["swap"]), "load of the weights to swap in")
         done["swap"].append(self.execution.release(self.queue, finished=False))
 
     def _chain(self, step: str, number: int, what: str) -> Iterator[str]:
         """Wait until the chain has made ``step`` this often, and once more."""
-        done = self.execution.done[step]
+        done = self.done[step]
         while number >= len(done):
             yield f"waits for the {what}, which never comes"
         if number >= 0:
@@ -164,11 +171,11 @@ class _Run:
         """What others in the chain may know after it."""
         op, args, execution = site.instruction.op, site.instruction.args, self.execution
         if op == "wload":
-            execution.done["wload"].append(execution.release(self.queue))
+            self.done["wload"].append(execution.release(self.queue))
         elif op == "drain":
-            execution.done["drain"].append(execution.release(self.queue, finished=False))
+            self.done["drain"].append(execution.release(self.queue, finished=False))
         if op == "upd" or _raised(args.get("take"), counters, counts):
-            execution.done["take"].append(execution.release(self.queue))
+            self.done["take"].append(execution.release(self.queue))
 
     # Loops taken as one step.
 
@@ -205,7 +212,7 @@ class _Run:
         if name == "swap":
             yield from self._swap()
         else:
-            done = self.execution.done
+            done = self.done
             yield from self._chain("drain", len(done["take"]) - 1, "drain of the gradients taken before")
             done["take"].append(self.execution.release(self.queue))
 

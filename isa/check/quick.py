@@ -21,7 +21,7 @@ from isa.stream import Space
 
 def surely_right(findings: Findings, memories: Memories) -> bool:
     """Whether there is surely no deadlock, race, or read of what nothing has written, nor an operand among its loop's sums."""
-    traces = {queue: Trace(findings, queue) for queue in Queue}
+    traces = {queue: Trace(findings, queue) for queue in findings.program.machine.queues}
     try:
         found = ways(traces, initial(findings.program))
         finish = finished(traces, found)
@@ -32,7 +32,7 @@ def surely_right(findings: Findings, memories: Memories) -> bool:
     return (
         not any_race(touched, finish)
         and all_written(touched, start, memories.sizes[Space.spad])
-        and not _operand_in_sums(touched[Queue.array])
+        and not any(_operand_in_sums(found) for queue, found in touched.items() if queue.unit is Queue.array)
     )
 
 

@@ -17,7 +17,7 @@ _OPERANDS = {"fwd": ("h",), "dx": ("v",), "dw": ("h", "v")}
 def check_rules(findings: Findings) -> None:
     """Every rule over the whole program."""
     for site in findings.all_sites():
-        if site.queue not in site.instruction.spec.queues:
+        if site.queue.unit not in site.instruction.spec.queues:
             queues = " or ".join(queue.name for queue in site.instruction.spec.queues)
             findings.add(site, f"`{site.instruction.op}` belongs into the queue {queues}")
             continue
@@ -80,7 +80,7 @@ def _check_fields(findings: Findings, site: Site) -> None:
     for field in spec.fields:
         value = site.instruction.args[field.name]
         allowed = field.kind is FieldKind.OPERAND and (
-            (value == HELD and site.queue is Queue.array) or (value == IMM and "imm" in spec.by_name)
+            (value == HELD and site.queue.unit is Queue.array) or (value == IMM and "imm" in spec.by_name)
         )
         if isinstance(value, str) and value in (HELD, IMM) and field.kind in (FieldKind.STREAM, FieldKind.OPERAND) and not allowed:
             findings.add(site, f"{field.name} cannot be `{value}`")

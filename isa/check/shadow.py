@@ -18,9 +18,9 @@ Race = tuple[str, tuple[Queue, int], str]
 
 
 class Shadow:
-    """Who wrote and read each of so many granules; ``readers`` are the queues that ever read the memory."""
+    """Who of so many queues wrote and read each of so many granules; ``readers`` are those that ever read the memory."""
 
-    def __init__(self, granules: int, readers: Iterable[Queue]) -> None:
+    def __init__(self, granules: int, queues: int, readers: Iterable[Queue]) -> None:
         self.writer = np.zeros(granules, np.uint8)
         """Queue of the last write plus 1, or 0."""
         self.written = np.zeros(granules, np.int64)

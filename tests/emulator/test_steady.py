@@ -4,8 +4,9 @@ from typing import Any
 
 import layer_programs
 import pytest
-from beat_programs import GRADIENTS
+from beat_programs import inputs_of
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from layer_programs import KINDS, Plan, Product
 from repeating import long_plans, repeated
 
@@ -47,14 +48,24 @@ def test_random_code_again_and_again(program: Program) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(program=repeated(8))
+@given(program=st.integers(1, 3).flatmap(lambda arrays: repeated(8, arrays)))
 def test_random_code_is_as_stepped(program: Program) -> None:
-    data = {"data": [0] * (GRADIENTS // 4)}
+    data = inputs_of(program, 0)
     try:
         stepped = Emulator(program, "stepped").run(data).report.to_dict()
     except UserError:
         assume(False)
     assert run(program, skip=True)[0] == stepped
+
+
+@settings(max_examples=60, deadline=None)
+@given(program=st.integers(2, 3).flatmap(lambda arrays: repeated(40, arrays)))
+def test_random_code_of_several_arrays_again_and_again(program: Program) -> None:
+    try:
+        skipped(program)
+    except UserError:
+        with pytest.raises(UserError):
+            run(program, skip=False)
 
 
 @settings(max_examples=60, deadline=None)

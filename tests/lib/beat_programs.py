@@ -6,13 +6,15 @@ order of sums.  Rows of partial sums either coincide or lie apart, since only th
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
 from isa.dtypes import DType
-from isa.instructions import HELD, NEVER, Instruction, Queue, When, make
+from isa.instructions import HELD, NEVER, Instruction, Queue, When, make, queues_of
 from isa.machine import Array, Dram, Machine, Scratchpad, Vector
 from isa.program import Program, Provenance, Semaphore, Symbol
 from isa.sequencer import walk
@@ -142,10 +144,84 @@ def scratchpads(draw: st.DrawFn, nbytes: int) -> Scratchpad:
     return Scratchpad(nbytes, draw(st.integers(1, 4)), draw(ports), draw(ports))
 
 
+DRAM = REGION * 8 + 4 * 40 * MAX_STEPS
+"""Bytes: what is loaded, all that the array wrote, a tile for each take."""
+
+
 @st.composite
-def beat_programs(draw: st.DrawFn) -> Program:
-    """A program with the input ``data`` and the output ``result``: all operands, and all that the array wrote."""
+def beat_programs(draw: st.DrawFn, arrays: int = 1) -> Program:
+    """A program with the inputs ``data`` and the outputs ``result``, one for each array: all operands, and all that the array wrote."""
     rows, cols = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    queues: dict[Queue, list[Instruction]] = {queue: [] for queue in queues_of(arrays)}
+    semaphores, symbols = [], []
+    for number in range(arrays):
+        part, empty = _of_one_array(draw, rows, cols)
+        for queue, code in part.items():
+            moved = [_moved(instruction, number) for instruction in code]
+            queues[queue.of(number)] = _riffled(queues[queue.of(number)], moved, number)
+        semaphores += [Semaphore(f"{name} {number}", empty if index == DRAIN_EMPTY else 0) for index, name in enumerate(SEMAPHORES)]
+        symbols += [
+            Symbol(f"data{number}", Space.dram, number * DRAM, (GRADIENTS // 4,), DType.i32, "input"),
+            Symbol(f"result{number}", Space.dram, number * DRAM, (DRAM // 4,), DType.i32, "output"),
+        ]
+    return Program(
+        "random beats",
+        Machine(
+            array=Array(rows=rows, cols=cols, operand="i8"),
+            arrays=arrays,
+            scratchpad=draw(scratchpads(SPAD * arrays)),
+            dram=Dram(bytes_per_cycle=draw(st.sampled_from([60.0, 300.0, 9000.0])), latency=draw(st.integers(0, 9))),
+            vector=Vector(lanes=4, latency=1),
+        ),
+        queues,
+        semaphores,
+        symbols,
+        [Provenance("a", "fwd", 0, macs=7), Provenance("b", "dx", 1), Provenance("b", "dw", 1)],
+        dram_bytes=DRAM * arrays,
+    )
+
+
+def inputs_of(program: Program, seed: int) -> dict[str, Any]:
+    """Any data, of each array other."""
+    return {
+        symbol.name: np.random.default_rng([seed, number]).integers(-(2**31), 2**31, GRADIENTS // 4).astype(np.int32)
+        for number, symbol in enumerate(program.named("input"))
+    }
+
+
+def _moved(instruction: Instruction, number: int) -> Instruction:
+    """The same with semaphores and memory that only the array of this number uses."""
+
+    def moved(name: str, value: Any) -> Any:
+        if isinstance(value, Stream):
+            return replace(value, base=value.base + number * (SPAD if value.space is Space.spad else DRAM))
+        return value + number * len(SEMAPHORES) if name == "sem" else value
+
+    return replace(instruction, args={name: moved(name, value) for name, value in instruction.args.items()})
+
+
+def _riffled(codes: list[Instruction], code: list[Instruction], number: int) -> list[Instruction]:
+    """Behind every ``number`` statements of one code, whole loops counting as one, a statement of the other."""
+    one, other = _statements(codes), _statements(code)
+    turns = max(len(one), number * len(other))
+    shares = [other[turn : turn + 1] for turn in range(turns)]
+    riffled = [one[turn * number : (turn + 1) * number] + shares[turn] for turn in range(turns)]
+    return [instruction for share in riffled for statement in share for instruction in statement]
+
+
+def _statements(code: list[Instruction]) -> list[list[Instruction]]:
+    found: list[list[Instruction]] = []
+    depth = 0
+    for instruction in code:
+        if depth == 0:
+            found.append([])
+        found[-1].append(instruction)
+        depth += (instruction.op == "loop") - (instruction.op == "end")
+    return found
+
+
+def _of_one_array(draw: st.DrawFn, rows: int, cols: int) -> tuple[dict[Queue, list[Instruction]], int]:
+    """Code of all queues, and the tokens with which the gradients' slots begin."""
     code = _code(draw, rows, cols, [])
     steps = [(i, list(counters), list(counts)) for i, counters, counts in walk(code)]
     assume(len(steps) <= MAX_STEPS)
@@ -205,22 +281,4 @@ def beat_programs(draw: st.DrawFn) -> Program:
             *_repeat(swaps, vec, make("signal", sem=LOAD_READY)),
         ],
     }
-    initial = {DRAIN_EMPTY: draw(st.integers(1, 2))}
-    words = GRADIENTS // 4 + (REGION * 8 - GRADIENTS) // 4 + 40 * MAX_STEPS
-    return Program(
-        "random beats",
-        Machine(
-            array=Array(rows=rows, cols=cols, operand="i8"),
-            scratchpad=draw(scratchpads(SPAD)),
-            dram=Dram(bytes_per_cycle=draw(st.sampled_from([60.0, 300.0, 9000.0])), latency=draw(st.integers(0, 9))),
-            vector=Vector(lanes=4, latency=1),
-        ),
-        queues,
-        [Semaphore(name, initial.get(index, 0)) for index, name in enumerate(SEMAPHORES)],
-        [
-            Symbol("data", Space.dram, 0, (GRADIENTS // 4,), DType.i32, "input"),
-            Symbol("result", Space.dram, 0, (words,), DType.i32, "output"),
-        ],
-        [Provenance("a", "fwd", 0, macs=7), Provenance("b", "dx", 1), Provenance("b", "dw", 1)],
-        dram_bytes=words * 4,
-    )
+    return queues, draw(st.integers(1, 2))

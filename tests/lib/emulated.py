@@ -8,6 +8,7 @@ from random_networks import Options
 from visited import watch
 
 from compiler.driver import lower, training_step
+from compiler.schedule.schedules import SCHEDULES, partitioned
 from emulator import Emulator
 from emulator.report import Report
 from isa.asm import assemble, disassemble
@@ -27,10 +28,9 @@ def compiled(model: onnx.ModelProto, options: Options, machine: Machine | None =
     step = training_step(model, loss=options.loss, optimizer=optimizer, input_grads=options.input_grads)
     if watched:
         watch(step, model)
-    machine = machine or Machine(name="random", array=Array(rows=options.rows, cols=options.cols))
-    program = lower(
-        step, machine, schedule=options.schedule, double_buffer=options.double_buffer, fused_update=options.fused_update
-    )  # fmt: skip
+    machine = machine or Machine(name="random", array=Array(rows=options.rows, cols=options.cols), arrays=options.arrays)
+    schedule = partitioned(SCHEDULES[options.schedule], options.partition)
+    program = lower(step, machine, schedule=schedule, double_buffer=options.double_buffer, fused_update=options.fused_update)
     check(program, "random")
     binary = write_program(program)
     text = disassemble(read_program(binary, "random"))

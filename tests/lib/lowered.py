@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,6 +11,8 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
 from compiler.emit import emit_program
+from compiler.schedule.partition import PARTITIONS
+from compiler.schedule.schedules import partitioned
 from compiler.transforms import convert_train_to_tile
 from compiler.transforms.allocate_memory import AllocateMemory
 from compiler.transforms.convert_tile_to_systolic import ConvertTileToSystolic
@@ -35,10 +37,13 @@ class Setting:
     schedule: str = "interleaved"
     double_buffer: bool = True
     fused_update: bool = False
+    arrays: int = 1
+    partition: str = "auto"
 
     @property
     def machine(self) -> Machine:
-        return Machine(name="random", array=Array(rows=self.rows, cols=self.cols), scratchpad=Scratchpad(bytes=self.scratchpad))
+        array, scratchpad = Array(rows=self.rows, cols=self.cols), Scratchpad(bytes=self.scratchpad)
+        return Machine(name="random", array=array, arrays=self.arrays, scratchpad=scratchpad)
 
 
 SETTINGS = st.builds(
@@ -53,13 +58,20 @@ SETTINGS = st.builds(
 )
 """Scratchpads that hold all, and such that hold only parts of most tensors."""
 
+SHARED = st.builds(
+    replace, SETTINGS, arrays=st.integers(2, 3), partition=st.sampled_from(PARTITIONS), rows=st.integers(1, 3), cols=st.integers(1, 3),
+    scratchpad=st.sampled_from((1 << 20, 1 << 20, 2400, 1600)), dram_above=st.sampled_from((0, 0, 64, -1)),
+)  # fmt: skip
+"""The same with several arrays."""
+
 
 def tiles(module: ModuleOp, setting: Setting) -> ModuleOp:
     """The tile level of a training step, which stays as it is; raises UserError where no part of a tensor fits."""
     module = module.clone()
     widen(module, setting.machine)
+    schedule = partitioned(convert_train_to_tile.schedule_of(setting.schedule), setting.partition)
     convert_train_to_tile.lower(
-        module, setting.machine, setting.schedule, double_buffer=setting.double_buffer, fused_update=setting.fused_update,
+        module, setting.machine, schedule, double_buffer=setting.double_buffer, fused_update=setting.fused_update,
         dram_above=setting.dram_above,
     )  # fmt: skip
     module.verify()

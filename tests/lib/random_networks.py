@@ -39,6 +39,8 @@ class Options:
     optimizer: dict[str, float] | None = None
     """``lr``, ``momentum`` and ``weight_decay`` of sgd."""
     input_grads: tuple[str, ...] = ()
+    arrays: int = 1
+    partition: str = "auto"
 
 
 @dataclass(frozen=True)

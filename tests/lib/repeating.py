@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from beat_programs import DATA, GRADIENTS, PITCH, REGION, beat_programs
+from beat_programs import DATA, GRADIENTS, PITCH, REGION, SPAD, beat_programs
 from hypothesis import strategies as st
 from layer_programs import KINDS, Plan, Product
 
@@ -20,7 +20,7 @@ def _deeper(value: Any, draw: st.DrawFn, zero: bool, pitch: int) -> Any:
         levels = tuple(level + 1 for level in value.levels)
         return When(value.kind, (0, *levels) if zero and draw(st.booleans()) else levels)
     if isinstance(value, Stream):
-        sums = value.space is Space.spad and not DATA <= value.base < DATA + REGION and value.base < GRADIENTS
+        sums = value.space is Space.spad and DATA + REGION <= value.base % SPAD < GRADIENTS
         stride = draw(st.sampled_from([pitch] * 9 + [PITCH])) if sums else 8 * draw(st.integers(0, 2))
         ring = value.ring and replace(value.ring, steps=(draw(st.integers(0, 2)), *value.ring.steps))
         dims = tuple(replace(dim, level=dim.level + 1) if dim.limit is not None else dim for dim in value.dims)
@@ -29,9 +29,9 @@ def _deeper(value: Any, draw: st.DrawFn, zero: bool, pitch: int) -> Any:
 
 
 @st.composite
-def repeated(draw: st.DrawFn, most: int) -> Program:
+def repeated(draw: st.DrawFn, most: int, arrays: int = 1) -> Program:
     """A program that makes no sense, again and again."""
-    program = draw(beat_programs())
+    program = draw(beat_programs(arrays))
     turns = draw(st.integers(2, most))
     pitch = draw(st.sampled_from([0, PITCH, -PITCH]))
 
@@ -68,7 +68,7 @@ def _other_dram(machine: Machine, draw: st.DrawFn) -> Machine:
     """The machine with another channel."""
     bursts = {"burst_bytes": draw(st.sampled_from([1, 1, 8, 64])), "row_bytes": draw(st.sampled_from([0, 0, 0, 256]))}
     dram = Dram(machine.dram.bytes_per_cycle, machine.dram.latency, **bursts, row_miss_cycles=draw(st.sampled_from([0, 3])))
-    return Machine(array=machine.array, scratchpad=machine.scratchpad, dram=dram, vector=machine.vector)
+    return Machine(array=machine.array, arrays=machine.arrays, scratchpad=machine.scratchpad, dram=dram, vector=machine.vector)
 
 
 @st.composite

@@ -70,6 +70,12 @@ PROGRAM = f"""builtin.module {{
         tile.map "exp"(%6) to %6 layer "fc" product "vector" : (memref<5x4xf32, "spad">) to memref<5x4xf32, "spad">
       }}
     }}
+    tile.nest rows "k" cols "n" stream "b" layer "fc" product "dw" macs 60 arrays 2 by "b" {{
+      tile.for "b" to 5 step 1 {{
+        tile.beat "dw" computes "dw"(%11 "bk" as "X", %5 "bn" as "dY") : memref<5x4xf32, "spad">, memref<5x3xf32, "spad">
+      }}
+      tile.drain %10 "kn" as "dW" through %g, %w, %p : memref<4x3xf32, "dram">, memref<32x32xf32, "spad">, memref<32x32xf32, "spad">, memref<32x32xf32, "spad">
+    }}
     %12 = tile.buffer "update.grad" ring 2 : memref<12xf32, "spad">
     %13 = tile.buffer "update.weight" ring 2 : memref<12xf32, "spad">
     tile.sgd %10 with(%1, %12, %13) lr 1.000000e-01 momentum 0.000000e+00 decay 0.000000e+00 layer "fc.w" product "update" : memref<4x3xf32, "dram"> with(memref<4x3xf32, "dram">, memref<12xf32, "spad">, memref<12xf32, "spad">)
@@ -85,7 +91,10 @@ def test_text_round_trips() -> None:
     assert [line.split()[0] for line in text.splitlines() if "=" not in line] == [
         line.split()[0] for line in PROGRAM.splitlines() if "=" not in line
     ]
-    words = ("ring 2 at 64", "at 128", "classes 3 ignored -100", "dense<1.000000e+00>", "imm 1.000000e+00 at [0 : i64]", 'by "k"', "axis 0")
+    words = (
+        "ring 2 at 64", "at 128", "classes 3 ignored -100", "dense<1.000000e+00>", "imm 1.000000e+00 at [0 : i64]", 'by "k"',
+        'arrays 2 by "b"', "axis 0",
+    )  # fmt: skip
     for word in words:
         assert word in text
 
@@ -101,7 +110,11 @@ VALUES = """
   %far = tile.tensor "input" "far" : memref<5x4xf32, "dram">
 """
 SPAD, DRAM, OTHER, SLOT = (f'memref<{t}">' for t in ("5x4xf32, \"spad", "5x4xf32, \"dram", "5x3xf32, \"spad", "32x32xf32, \"spad"))
+UPDATE = "tile.update lr 0.1 decay 0.0"
+LOAD = f'tile.resident %far "bk" as "X" through %slot{{}} : {DRAM},'
+STORE = f'tile.drain %far "bk" as "dX" through %slot{{}} : {DRAM},'
 PART, ROW = 'memref<2x4xf32, "spad">', 'memref<1x4xf32, "spad">'
+NEST = 'tile.nest rows "b" cols "k" stream "n" layer "fc" product "fwd" macs 9 arrays 2 by'
 WINDOW = "kernel [1, 2] strides [1, 1] dilations [1, 1]"
 END = 'layer "fc" product "vector"'
 
@@ -150,6 +163,14 @@ END = 'layer "fc" product "vector"'
         (f'%0 = tile.piece %x "b" by "b" : {SPAD} to {ROW}', "axes 'b' do not fit"),
         (f'%0 = tile.piece %x "bk" by "k" : {SPAD} to {ROW}', "1 of dimension 0 are no part of .* that loops over 'k' choose"),
         (f'%0 = tile.piece %x "bk" by "b" : {SPAD} to {PART}', "2 of dimension 0 are no part"),
+        (f'{NEST} "b" {{ tile.for "b" to 5 step 4 {{ {UPDATE} }} }}', None),
+        (f'{NEST} "b" {{ tile.for "b" to 5 step 5 {{ {UPDATE} }} }}', "2 arrays cannot share the loop over 'b'"),
+        (f'{NEST} "k" {{ tile.for "b" to 5 step 4 {{ {UPDATE} }} }}', "2 arrays cannot share the loop over 'k'"),
+        (f'{NEST} "b" {{ tile.for "b" to 5 step 4 {{ {LOAD.format("")} {SLOT} }} }}', "a slot for each array where their tiles differ"),
+        (f'{NEST} "n" {{ tile.for "n" to 3 step 1 {{ {LOAD.format(", %slot")} {SLOT}, {SLOT} }} }}', "one for all where they do not"),
+        (f'{NEST} "n" {{ tile.for "n" to 3 step 1 {{ tile.drain %x "bk" as "dX" : {SPAD} }} }}', "are added on their way to DRAM"),
+        (f'{NEST} "b" {{ tile.for "b" to 5 step 4 {{ {STORE.format("")} {SLOT} }} }}', "a slot for each array, and as many"),
+        (f'{NEST} "b" {{ tile.for "b" to 5 step 4 {{ {STORE.format(", %slot")} {SLOT}, {SLOT} }} }}', None),
         (f'tile.beat "dw" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', None),
         (f'tile.beat "dy" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', "no beat 'dy'"),
         (f'tile.beat "dw" computes "dw"(%x "bk" as "Z", %y "bn" as "dY") : {SPAD}, {OTHER}', "no operand 'Z'"),
