@@ -15,6 +15,8 @@ from emulator.memory import Array
 
 _LARGE = 1 << 12
 """Words of a tile that are not moved to other tiles without need."""
+_FLAT = 64
+"""Rows; where there are more, it takes longer to put the words in their order again than what is saved."""
 
 
 def as_rows(words: Array, dims: int, lead: int = 0) -> Array:
@@ -82,8 +84,8 @@ def product(a: Array, b: Array, matmul: Matmul) -> Array:
 
 
 def _tall(a: Array, b: Array, matmul: Matmul) -> Array:
-    """The product of two matrices, or the transposed one of the transposed where that has more rows than columns: it takes half as long."""
-    return matmul(b.T, a.T).T if b.shape[1] > a.shape[0] else matmul(a, b)
+    """The product of two matrices; where it is flat, as the transposed product of the transposed: that takes half as long."""
+    return matmul(b.T, a.T).T if a.shape[0] <= _FLAT and a.shape[0] < b.shape[1] else matmul(a, b)
 
 
 def _side_by_side(tiles: Array) -> Array:
