@@ -78,7 +78,7 @@ def test_it_is_off_by_default_and_its_folder_is_the_users(cli: Cli, folder: Path
 CHANGES = (
     {"batch": 7}, {"schedule": "ws"}, {"loss": "softmax-cross-entropy"}, {"optimizer": "sgd:lr=0.2"}, {"double_buffer": False},
     {"fused_update": True, "optimizer": "sgd"}, {"input_grads": ("x",)}, {"init": "he"}, {"init": "he", "seed": 1}, {"backward": False},
-    {"machine": Machine(name="other")},
+    {"machine": Machine(name="other")}, {"machine": Machine(arrays=2)}, {"machine": Machine(arrays=2), "partition": "none"},
 )  # fmt: skip
 
 

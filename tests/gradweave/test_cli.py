@@ -90,6 +90,25 @@ def test_a_binary_runs_as_its_model_does(cli: Cli, folder: Path) -> None:
                 np.testing.assert_allclose(model[name], binary[name], rtol=0, atol=1e-6 * np.abs(model[name]).max())
 
 
+def test_arrays_share_a_step(cli: Cli, folder: Path) -> None:
+    """Each array has its queues in the report and in the trace, and its own row where units are compared; the partition is told."""
+    machine = (folder / "4x3.toml").read_text()
+    (folder / "two.toml").write_text(f"arrays = 2\n{machine}")
+    options = ("--batch", "6", "--machine", "two.toml", "--partition", "batch", "--schedule", "sequential")
+    assert cli("run", "small.onnxtxt", *options, "--json", "report.json", "--trace", "trace.json").exit_code == 0
+    report = json.loads((folder / "report.json").read_text())
+    assert report["schedule"].endswith(", partition batch")
+    assert report["queues"]["array"]["busy"] == report["queues"]["array.1"]["busy"] > 0
+    events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+    tracks = [event["args"]["name"] for event in events if event["name"] == "thread_name"]
+    assert tracks == list(report["queues"])
+    assert cli("compile", "small.onnxtxt", *options, "-o", "two.gwb").exit_code == 0
+    assert ".queue array.1 " in cli("disasm", "two.gwb").stdout
+    result = cli("compile", "small.onnxtxt", *options[:4], "--partition", "diagonal")
+    assert result.exit_code != 0
+    assert "'diagonal' is not one of 'auto', 'none', 'batch', 'rows', 'columns'" in result.stderr
+
+
 def test_inputs_from_a_file_decide_the_outputs(cli: Cli, folder: Path) -> None:
     np.savez(folder / "in.npz", **{"x": np.zeros((6, 5)), "grad/y": np.ones((6, 3))})
     assert cli("run", *SMALL, "--inputs", "in.npz", "--outputs", "out.npz").exit_code == 0

@@ -25,7 +25,8 @@ MACHINES = sorted(PROGRAMS.glob("machines/*.toml"))
 def test_machine_files(path: Path) -> None:
     machine = load_machine(path)
     assert machine.name == path.stem
-    assert path.stem.startswith((f"{machine.rows}x{machine.cols}", "micro2023-"))
+    several = f"{machine.arrays}x" if machine.arrays > 1 else ""
+    assert path.stem.startswith((f"{several}{machine.rows}x{machine.cols}", "micro2023-"))
     assert "Horowitz" in machine.energy.source
 
 
