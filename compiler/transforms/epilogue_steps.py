@@ -204,7 +204,9 @@ class Reader:
     def put(self, comes: tile.CopyOp, goes: tile.CopyOp, starts: Sequence[int], fill: tile.MapOp | None) -> None:
         memory, home = self.all_of(comes.src), self.all_of(goes.dst)
         value = self.find(tensor_of(memory))
-        if value is None or value.loaded or value.shape != shape_of(memory) or len(value.shape) != len(shape_of(home)):
+        if value is None or value.loaded or value.base is not None:
+            raise UnsuitableError
+        if value.shape != shape_of(memory) or len(value.shape) != len(shape_of(home)):
             raise UnsuitableError
         self.places.append(Place(value, home, starts, fill, goes.layer.data, goes.product.data))
 
