@@ -67,7 +67,7 @@ def test_all_arrays_together_do_the_work_of_one(model: str, batch: int, schedule
 @pytest.mark.parametrize("partition", ["batch", "rows"])
 @pytest.mark.parametrize("schedule", ["sequential", "interleaved"])
 def test_what_is_executed_at_once_is_what_one_array_computes(schedule: str, partition: str) -> None:
-    """The fast engine takes most turns of loops together, in which all arrays take part."""
+    """The fast engine takes many turns of loops together, in which all arrays take part; loops of few turns it executes one by one."""
     step = training_step(PROGRAMS / "digits_mlp.onnxtxt", batch=64, loss="softmax-cross-entropy", optimizer="sgd:lr=0.1")
     runs = []
     for arrays, skip in ((1, True), (3, True), (3, False)):
@@ -76,7 +76,7 @@ def test_what_is_executed_at_once_is_what_one_array_computes(schedule: str, part
         engine = emulator._engine = FastEngine(program, skip=skip)
         runs.append((emulator.run(draw_inputs(program, 0)).outputs, engine.steps))
     (one, _), (three, few), (slow, many) = runs
-    assert few < 0.7 * many
+    assert few < 0.75 * many
     for name, value in one.items():
         for other in (three[name], slow[name]):
             np.testing.assert_allclose(other, value, rtol=0, atol=1e-5 * np.abs(value).max(), err_msg=name)
