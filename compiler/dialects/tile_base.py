@@ -15,6 +15,9 @@ from xdsl.irdl import (
 )
 from xdsl.utils.exceptions import VerifyException
 
+from compiler.schedule.axes import parse_axes
+from isa.stream import Operand
+
 MemRef = MemRefType[Attribute]
 DRAM, SPAD = StringAttr("dram"), StringAttr("spad")
 
@@ -42,6 +45,18 @@ def optional_int(value: int | None) -> IntegerAttr | None:
 def verify_space(op: Operation, value: SSAValue, space: StringAttr) -> None:
     if memref_of(value).memory_space != space:
         raise VerifyException(f"{op.name}: expected a tensor in {space.data}")
+
+
+def verify_axes(op: Operation, axes: StringAttr, value: SSAValue) -> None:
+    """That the names of a memory's axes are as many as its dimensions."""
+    if len(parse_axes(axes.data)) != len(memref_of(value).get_shape()):
+        raise VerifyException(f"{op.name}: axes {axes.data!r} do not fit {memref_of(value)}")
+
+
+def verify_tag(tag: StringAttr) -> None:
+    """That there is such an operand of a layer."""
+    if tag.data not in Operand.__members__:
+        raise VerifyException(f"no operand {tag.data!r}")
 
 
 class TileOp(IRDLOperation):

@@ -8,9 +8,8 @@ from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, opt_prop_d
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
-from compiler.dialects.tile_base import DRAM, SPAD, MemRef, in_dram, memref, memref_of, verify_space
+from compiler.dialects.tile_base import DRAM, SPAD, MemRef, in_dram, memref, memref_of, verify_axes, verify_space, verify_tag
 from compiler.schedule.axes import parse_axes
-from isa.stream import Operand
 
 
 @irdl_op_definition
@@ -42,10 +41,8 @@ class EpilogueOp(IRDLOperation):
 
     def verify_(self) -> None:
         verify_space(self, self.panel, SPAD)
-        if len(parse_axes(self.axes.data)) != len(memref_of(self.panel).get_shape()):
-            raise VerifyException(f"axes {self.axes.data!r} do not fit {memref_of(self.panel)}")
-        if self.tag.data not in Operand.__members__:
-            raise VerifyException(f"no operand {self.tag.data!r}")
+        verify_axes(self, self.axes, self.panel)
+        verify_tag(self.tag)
         for op in self.body.block.ops:
             if isinstance(op, PieceOp) and op.outside != self.outside:
                 raise VerifyException("the loops that choose a piece are those that choose the panel")

@@ -26,9 +26,7 @@ from xdsl.irdl import (
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
-from compiler.dialects.tile_base import SPAD, MemRef, TileOp, in_dram, memref_of, verify_space
-from compiler.schedule.axes import parse_axes
-from isa.stream import Operand
+from compiler.dialects.tile_base import SPAD, MemRef, TileOp, in_dram, verify_axes, verify_space, verify_tag
 
 BEATS = ("fwd", "dx", "dw")
 
@@ -110,16 +108,8 @@ class ForOp(IRDLOperation):
         )
 
 
-class _Axes(IRDLOperation):
-    """An operand with the names of its axes as stored."""
-
-    def verify_axes(self, axes: StringAttr, value: SSAValue) -> None:
-        if len(parse_axes(axes.data)) != len(memref_of(value).get_shape()):
-            raise VerifyException(f"{self.name}: axes {axes.data!r} do not fit {memref_of(value)}")
-
-
 @irdl_op_definition
-class ResidentOp(_Axes):
+class ResidentOp(IRDLOperation):
     """Make a tile the array's stationary operand; from DRAM it comes through ``slot``, each array's own where the tiles differ."""
 
     name = "tile.resident"
@@ -135,13 +125,13 @@ class ResidentOp(_Axes):
         )
 
     def verify_(self) -> None:
-        self.verify_axes(self.axes, self.src)
+        verify_axes(self, self.axes, self.src)
         if in_dram(self.src) != bool(self.slot):
             raise VerifyException("a tile from DRAM, and only that, goes through a slot")
 
 
 @irdl_op_definition
-class DrainOp(_Axes):
+class DrainOp(IRDLOperation):
     """Take the accumulators, or after a ``tile.update`` the weights, out of the array; to DRAM through a slot.
 
     Each array has a slot of its own.  With a second slot they are added to what is in DRAM, which comes through that one: there are as many
@@ -170,13 +160,13 @@ class DrainOp(_Axes):
         return self.slot[nest.shared_by :]
 
     def verify_(self) -> None:
-        self.verify_axes(self.axes, self.dst)
+        verify_axes(self, self.axes, self.dst)
         if in_dram(self.dst) != bool(self.slot):
             raise VerifyException("a tile for DRAM, and only that, goes through a slot")
 
 
 @irdl_op_definition
-class StageOp(_Axes):
+class StageOp(IRDLOperation):
     """Bring a panel of a tensor from DRAM into a ring, or take it back.
 
     A panel is what the loops over the axes ``outside`` choose: of an axis on the array's lanes one tile, of others one turn; it has all
@@ -206,12 +196,12 @@ class StageOp(_Axes):
     def verify_(self) -> None:
         if self.way.data not in ("in", "out", "zeroed", "inout"):
             raise VerifyException(f"a panel goes in, out, zeroed or inout, not {self.way.data!r}")
-        self.verify_axes(self.axes, self.tensor)
-        self.verify_axes(self.axes, self.panel)
+        verify_axes(self, self.axes, self.tensor)
+        verify_axes(self, self.axes, self.panel)
 
 
 @irdl_op_definition
-class BeatOp(_Axes):
+class BeatOp(IRDLOperation):
     """One beat of each turn: fwd (h operand, sums), dx (v operand, sums) or dw (h operand, v operand)."""
 
     name = "tile.beat"
@@ -247,10 +237,9 @@ class BeatOp(_Axes):
         if self.kind.data not in BEATS:
             raise VerifyException(f"no beat {self.kind.data!r}")
         for axes, tag, value in ((self.first_axes, self.first_tag, self.first), (self.second_axes, self.second_tag, self.second)):
-            self.verify_axes(axes, value)
+            verify_axes(self, axes, value)
             verify_space(self, value, SPAD)
-            if tag.data not in Operand.__members__:
-                raise VerifyException(f"no operand {tag.data!r}")
+            verify_tag(tag)
 
 
 @irdl_op_definition

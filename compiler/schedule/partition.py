@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from compiler.schedule.cost import tile_interval
 from isa.machine import Machine
 
 CLASSES = {"batch": "b", "rows": "kg", "columns": "ng"}
@@ -64,6 +65,6 @@ def estimate(candidate: Candidate, tiles: int, beats: int, machine: Machine, slo
         beats = beats // candidate.turns * share
     else:
         tiles = tiles // candidate.turns * share
-    interval = max(beats, rows + 1) if slots > 1 else 2 * rows + cols + beats - 2
+    interval = tile_interval(beats, machine, double_buffer=slots > 1)
     adding = (arrays - 1) * (machine.vector.latency + ceil(rows * cols / machine.vector.lanes)) if candidate.adds else 0
     return tiles * max(interval, adding)

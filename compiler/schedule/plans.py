@@ -8,6 +8,7 @@ from math import ceil, prod
 
 from compiler.schedule.axes import shared
 from compiler.schedule.blocks import WORD, Nest, Plan, divisors, turns_of
+from compiler.schedule.cost import tile_interval
 from isa.machine import Machine
 
 MOST_SIZES = 3
@@ -67,8 +68,8 @@ def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine, *, rides: b
     turns = turns_of(sizes, nest.tiles)
     beats = loops.products * prod(sizes[axis] for axis in loops.time)
     rows, cols = machine.rows, machine.cols
-    array = prod(turns[axis] for axis in order) * (max(beats, rows + 1) if loops.slots > 1 else 2 * rows + cols + beats - 2)
-    array = ceil(array / machine.arrays)
+    tiles = prod(turns[axis] for axis in order)
+    array = ceil(tiles * tile_interval(beats, machine, double_buffer=loops.slots > 1) / machine.arrays)
     flows = [nest.flow(plan, tensor, order, sizes, turns, rides=rides) for tensor in nest.tensors]
     traffic = nest.tile_traffic(order, sizes, turns) + sum(flow.traffic for flow in flows)
     bandwidth = machine.dram.bytes_per_cycle

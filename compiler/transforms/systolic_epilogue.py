@@ -22,7 +22,7 @@ from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_nest import Nest, Stack
 from compiler.transforms.systolic_streams import Memory, ring_of
-from isa.instructions import IMM, Queue
+from isa.instructions import Queue
 from isa.stream import Dim, Operand
 
 Lower = Callable[[Context, tile.TileOp], Piece]
@@ -142,5 +142,5 @@ class Epilogue:
         """Zeros for the array to add to, in the panel so many turns ahead."""
         ring = ring_of(self.panel, ahead, stack)
         whole = [Dim(prod(self.panel.shape), self.panel.dtype.size)]
-        fill = self.nest.make("vec", fn="copy", dst=self.panel.stream(whole, (), ring, Operand[self.op.tag.data]), a=IMM, imm=0.0)
+        fill = self.nest.zeros(self.panel.stream(whole, (), ring, Operand[self.op.tag.data]))
         return [self.nest.wait(self.panel_token("empty")), fill, self.nest.signal(self.panel_token("full"))]

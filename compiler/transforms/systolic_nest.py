@@ -11,7 +11,7 @@ from compiler.schedule.axes import parse_axes, strides_of
 from compiler.schedule.tokens import Access
 from compiler.transforms.systolic_context import Context
 from compiler.transforms.systolic_streams import Loop, Memory, start_of, steps
-from isa.instructions import Queue
+from isa.instructions import IMM, Queue
 from isa.stream import Dim, Operand, Stream
 
 Stack = list[Loop]
@@ -88,6 +88,10 @@ class Nest:
 
     def make(self, op: str, product: str | None = None, **args: object) -> Operation:
         return OPS[op].of(self.provenance(product), **args)
+
+    def zeros(self, panel: Stream) -> Operation:
+        """Clear a panel, for the array to add to."""
+        return self.make("vec", fn="copy", dst=panel, a=IMM, imm=0.0)
 
     def touch(self, queue: Queue, memory: Memory, *, writes: bool, sums: bool = False) -> None:
         """Note that a queue touches a memory."""

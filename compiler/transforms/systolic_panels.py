@@ -11,7 +11,7 @@ from compiler.schedule.axes import parse_axes, strides_of
 from compiler.schedule.partition import numbered
 from compiler.transforms.systolic_nest import Nest, Stack
 from compiler.transforms.systolic_streams import Memory, dim_of, ring_of, start_of
-from isa.instructions import IMM, Queue
+from isa.instructions import Queue
 from isa.stream import MAX_DIMS, Dim, Operand, Stream
 
 Panelled = tile.StageOp | tile.EpilogueOp
@@ -84,7 +84,7 @@ def clear_panel(nest: Nest, op: tile.StageOp, stack: Stack) -> list[Operation]:
 
     def fill(number: int, own: Stack) -> Operation:
         whole = panel_stream(nest, op, [Dim(prod(panel.shape), panel.dtype.size)], (), own, number)
-        return nest.make("vec", fn="copy", dst=whole, a=IMM, imm=0.0)
+        return nest.zeros(whole)
 
     return _handshakes(nest, op, stack, "empty", fill, "full")
 
