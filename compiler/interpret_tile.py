@@ -166,7 +166,7 @@ class _Nest:
             case tile.DrainOp():
                 part = self.part(op.dst, op.axes.data, at, self.rows + self.cols)
                 drained = np.asarray(self.w if self.updated else self.g).reshape(part.shape)
-                part[...] = drained + (part if op.before else 0.0)
+                part[...] = drained + (part if op.before or op.adds else 0.0)
                 self.g, self.updated = 0.0, False
             case _:
                 raise AssertionError(f"{op.name} is no operation of a nest")

@@ -85,6 +85,8 @@ class NestOp(TileOp):
                 raise VerifyException("a slot for each array where their tiles differ, one for all where they do not")
             if isinstance(op, DrainOp) and op.slot and len(op.slot) not in (each, each + (1 if parts else each)):
                 raise VerifyException("a slot for each array, and as many of what earlier blocks have summed as are stored")
+            if isinstance(op, DrainOp) and op.adds and len(op.slot) != each:
+                raise VerifyException("what is added in the scratchpad has a slot for each array")
             if isinstance(op, DrainOp) and not op.slot and parts:
                 raise VerifyException("accumulators of several arrays are added on their way to DRAM")
 
@@ -134,8 +136,9 @@ class ResidentOp(IRDLOperation):
 class DrainOp(IRDLOperation):
     """Take the accumulators, or after a ``tile.update`` the weights, out of the array; to DRAM through a slot.
 
-    Each array has a slot of its own.  With a second slot they are added to what is in DRAM, which comes through that one: there are as many
-    as tiles at a time, one for each array, or one for all whose accumulators are added to each other first.
+    To the scratchpad they go directly; or through a slot, from which they are added to what is there.  Each array has a slot of its own.
+    For DRAM, with a second slot, they are added to what is there, which comes through that one: there are as many as tiles at a time, one
+    for each array, or one for all whose accumulators are added to each other first.
     """
 
     name = "tile.drain"
@@ -159,10 +162,15 @@ class DrainOp(IRDLOperation):
             nest = nest.parent_op()
         return self.slot[nest.shared_by :]
 
+    @property
+    def adds(self) -> bool:
+        """Whether they are added to what the scratchpad has."""
+        return bool(self.slot) and not in_dram(self.dst)
+
     def verify_(self) -> None:
         verify_axes(self, self.axes, self.dst)
-        if in_dram(self.dst) != bool(self.slot):
-            raise VerifyException("a tile for DRAM, and only that, goes through a slot")
+        if in_dram(self.dst) and not self.slot:
+            raise VerifyException("a tile for DRAM goes through a slot")
 
 
 @irdl_op_definition

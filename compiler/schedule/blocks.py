@@ -5,7 +5,7 @@ panels have single tiles, and in which order; `plans.py` chooses one.  Blocks di
 beyond its own, so a ragged last block would be of another shape.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, isqrt, prod
 
@@ -70,6 +70,8 @@ class Plan:
     outer: tuple[str, ...] = ()
     slots: int = 1
     """Panels of a tensor that are there at a time: with two, one is moved while the other is in use."""
+    keeps: frozenset[str] = frozenset()
+    """What of the array's tiles is in the scratchpad as a whole, for all blocks: ``tiles`` of the stationary operand, ``sums``."""
 
     def split(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Extents with the blocked axes split: Y blocks of y rows."""
@@ -200,7 +202,11 @@ class Nest:
     stored: bool
     """Whether accumulators go to DRAM."""
     summed: frozenset[str]
-    """Axes over which accumulators hold sums: blocks of these add theirs to those in DRAM."""
+    """Axes over which accumulators hold sums: blocks of these add theirs to those of the blocks before."""
+    held: int = 0
+    """Words of the stationary operand."""
+    sums: int = 0
+    """Words of what the accumulators hold."""
 
     def flow(
         self, plan: Plan, tensor: Streamed, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int], *, rides: bool = False
@@ -214,13 +220,21 @@ class Nest:
         extra = (tensor.beside, 0) if rides and not panels.accumulates and not panels.zeros else (0, tensor.again)
         return Flow(WORD * prod(panels.shape), panels.slots, WORD * moved, panels.accumulates, WORD * zeros, *extra)
 
-    def tile_traffic(self, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int]) -> int:
+    def kept(self, keeps: Collection[str]) -> int:
+        """Bytes of what is in the scratchpad as a whole."""
+        return WORD * (("tiles" in keeps) * self.held + ("sums" in keeps) * self.sums)
+
+    def tile_traffic(
+        self, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int], keeps: Collection[str] = ()
+    ) -> int:  # fmt: skip
         """DRAM bytes of what is held in the array: the stationary operand's tiles and the accumulators'."""
         # The tiles of an axis together are the axis: the last one may be ragged.
         words = {axis: sizes[axis] if axis in self.tiles else turns[axis] for axis in order}
-        total = self.loaded * prod(words.values())
+        total = self.held if "tiles" in keeps else self.loaded * prod(words.values())
         summed = self.summed_blocks(order)
-        if prod(sizes[axis] for axis in summed) > 1:
+        if "sums" in keeps:
+            total += self.stored * self.sums
+        elif prod(sizes[axis] for axis in summed) > 1:
             # Sums are read and written, and start as zeros that are written too.
             total += 2 * prod(words.values()) + prod(words[axis] for axis in order if axis not in summed)
         else:

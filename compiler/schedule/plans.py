@@ -1,9 +1,9 @@
 """Choosing what a nest keeps in the scratchpad: all plans, and what each should cost."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 from math import ceil, prod
 
 from compiler.schedule.axes import shared
@@ -16,6 +16,8 @@ MOST_SIZES = 3
 
 SHARED = 0.3
 """What a cycle of DRAM counts beyond its own: the transfers of neighbouring operations, which run ahead or behind, could have had it."""
+LOST = 0.25
+"""What part of a panel's latency nothing else hides: queues wait for one another where they share the channel."""
 NEAR = 1.1
 """How many times the cycles with all of every tensor there are near to them."""
 
@@ -71,16 +73,19 @@ def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine, *, rides: b
     tiles = prod(turns[axis] for axis in order)
     array = ceil(tiles * tile_interval(beats, machine, double_buffer=loops.slots > 1) / machine.arrays)
     flows = [nest.flow(plan, tensor, order, sizes, turns, rides=rides) for tensor in nest.tensors]
-    traffic = nest.tile_traffic(order, sizes, turns) + sum(flow.traffic for flow in flows)
-    bandwidth = machine.dram.bytes_per_cycle
-    exposed = sum(flow.panel + 2 * flow.moved * flow.accumulates for flow in flows) / bandwidth
-    turn = rows + cols + 2 * (machine.dram.latency + WORD * rows * cols / bandwidth)
-    exposed += turn * (prod(sizes[axis] for axis in nest.summed_blocks(order)) - 1)
+    traffic = nest.tile_traffic(order, sizes, turns, plan.keeps) + sum(flow.traffic for flow in flows)
+    bandwidth, kept = machine.dram.bytes_per_cycle, nest.kept(plan.keeps)
+    exposed = (kept + sum(flow.panel + 2 * flow.moved * flow.accumulates for flow in flows)) / bandwidth
+    if "sums" not in plan.keeps:
+        turn = rows + cols + 2 * (machine.dram.latency + WORD * rows * cols / bandwidth)
+        exposed += turn * (prod(sizes[axis] for axis in nest.summed_blocks(order)) - 1)
     dram = traffic / bandwidth
-    # A panel's place is free again when it has been moved, latency included, and used.
-    rings = [(flow.moved / bandwidth + flow.moved / flow.panel * machine.dram.latency + array) / flow.slots for flow in flows]
+    # A panel's place is free again when it has been moved and used, until it is through with the latency of DRAM and of the array.
+    latency = machine.dram.latency + rows + cols
+    rings = [(flow.moved / bandwidth + flow.moved / flow.panel * latency + array) / flow.slots for flow in flows]
     cycles = max(dram, array + exposed, *rings) if plan.slots > 1 else dram + array
-    return Estimate(cycles, dram, traffic, sum(flow.taken for flow in flows), plan)
+    cycles += LOST * latency * max(0, *(flow.moved / flow.panel - flow.slots for flow in flows))
+    return Estimate(cycles, dram, traffic, kept + sum(flow.taken for flow in flows), plan)
 
 
 @cache
@@ -94,7 +99,7 @@ def cheapest(nest: Nest, loops: Loops, machine: Machine, most: int, room: int) -
     inside: Estimate | None = None
     best: Estimate | None = None
     for number in sorted({loops.slots, 1}, reverse=True):
-        for plan, rides in product(plans(nest, loops.walked, number), follows):
+        for plan, rides in product(keeping(nest, plans(nest, loops.walked, number)), follows):
             cost = estimate(nest, loops, plan, machine, rides=rides)
             if cost.taken <= most and (best is None or cost.key < best.key):
                 best = cost
@@ -121,6 +126,16 @@ def plans(nest: Nest, walked: Sequence[str], slots: int) -> Iterator[Plan]:
                 yield Plan(blocks, outer, slots)
             if nest.sizes.get("g", 1) > 1:
                 yield Plan(blocks, ("g", *outer), slots)
+
+
+def keeping(nest: Nest, plans: Iterable[Plan]) -> Iterator[Plan]:
+    """The plans, and where they have blocks the same with tiles in the scratchpad that all blocks use, or sums that they add to."""
+    for plan in plans:
+        yield plan
+        if plan.blocks:
+            ways = {"tiles": nest.loaded and nest.held > 0, "sums": nest.sums > 0 and not nest.summed.isdisjoint(plan.blocks)}
+            there = [name for name, possible in ways.items() if possible]
+            yield from (replace(plan, keeps=frozenset(names)) for n in range(len(there)) for names in combinations(there, n + 1))
 
 
 def _of_walked(nest: Nest, axes: Sequence[str]) -> Iterator[Split]:

@@ -131,9 +131,10 @@ class _Walk:
             if gathered_ops:
                 self.done |= set(gathered_ops)
                 continue
-            nest = Nest(self.builder, products)
-            if self.fused_update and self.builder.choice(op).fuses and not nest.in_blocks and products[-1].role.data == "dw":
-                fused = self.fusable(pair)
+            wanted = self.fused_update and self.builder.choice(op).fuses and products[-1].role.data == "dw"
+            update = self.fusable(pair) if wanted else None
+            nest = Nest(self.builder, products, fuses=update is not None)
+            fused = None if nest.in_blocks else update
             nest.emit(fused if products[-1].role.data == "dw" else None)
         self.done |= set(pair)
         if fused is not None:

@@ -155,7 +155,7 @@ class _Lowering(Nest):
                 return rings.reload(self, op, stack)
             case tile.DrainOp(), Queue.vector if op.slot and rings.adds(self, op):
                 return rings.accumulate(self, op, stack)
-            case tile.DrainOp(), Queue.dma_out if op.slot:
+            case tile.DrainOp(), Queue.dma_out if op.slot and not op.adds:
                 return rings.store(self, op, stack)
             case _:
                 return []

@@ -109,14 +109,14 @@ def drained(nest: Nest, queue: Queue, op: tile.DrainOp, stack: Stack) -> list[Op
     code = nest.make("drain", dst=_at_array(nest, queue, op, op.dst, stack))
     if not op.slot:
         return [code, *after]
-    ring = numbered("g", number)
+    ring = numbered("s" if op.adds else "g", number)
     empty = nest.wait(_token(nest, f"{ring}.empty", op.slot[number]))
     return [empty, code, nest.signal(_token(nest, f"{ring}.partial" if adds(nest, op) else f"{ring}.full")), *after]
 
 
 def adds(nest: Nest, op: tile.DrainOp) -> bool:
-    """Whether the vector unit adds to what is drained, before it goes to DRAM: what other arrays or earlier blocks have."""
-    return nest.summed or bool(op.before)
+    """Whether the vector unit adds what is drained to what other arrays or earlier blocks have."""
+    return nest.summed or op.adds or bool(op.before)
 
 
 def reload(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
@@ -128,9 +128,24 @@ def reload(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
 def accumulate(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
     """Drained accumulators plus those of the other arrays, or plus those of the blocks before."""
     views = nest.views(stack)
+    if op.adds:
+        nest.touch(Queue.vector, Memory.of(op.dst), writes=True)
+        return [code for number, own in views for code in _add_in_place(nest, op, own, number)]
     if nest.summed:
         return _accumulate(nest, op, stack, [number for number, _ in views], 0)
     return [code for number, own in views for code in _accumulate(nest, op, own, [number], number)]
+
+
+def _add_in_place(nest: Nest, op: tile.DrainOp, stack: Stack, number: int) -> list[Operation]:
+    """An array's accumulators, added to what the scratchpad has."""
+    memory, axes, tag, ring = Memory.of(op.dst), op.axes.data, op.tag.data, numbered("s", number)
+    dims = _tile_dims(nest, memory, axes, stack)
+    sums, slot = nest.stream(memory, dims, axes, tag, stack), op.slot[number]
+    return [
+        nest.wait(_token(nest, f"{ring}.partial")),
+        nest.make("vec", fn="add", dst=sums, a=sums, b=_slot_stream(nest, slot, _slot_dims(Memory.of(slot), dims), tag, stack)),
+        nest.signal(_token(nest, f"{ring}.empty", slot)),
+    ]
 
 
 def _accumulate(nest: Nest, op: tile.DrainOp, stack: Stack, arrays: Sequence[int], into: int) -> list[Operation]:

@@ -48,7 +48,7 @@ class TileBuilder(GraphView):
     def room_beside(self, values: Iterable[SSAValue]) -> int:
         """Bytes for panels, where an operation also needs these tensors in the scratchpad as a whole."""
         machine = self.machine
-        tiles = (2 * self.ahead + self.slots) * machine.arrays + (self.ahead if machine.arrays > 1 else 0)
+        tiles = 2 * (self.ahead + self.slots) * machine.arrays + (self.ahead if machine.arrays > 1 else 0)
         rings = tiles * WORD * machine.rows * machine.cols
         whole = sum(align(WORD * prod(shape_of(value))) for value in {self.root(value) for value in values})
         return min(self.panel_budget, self.machine.scratchpad.bytes - rings - whole)
@@ -93,12 +93,13 @@ class TileBuilder(GraphView):
         return max(1, min(CHUNK_WORDS, self.machine.scratchpad.bytes // 2 // (WORD * buffers)))
 
     def ring(self, name: str) -> SSAValue:
-        """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` those of earlier blocks.
+        """A ring of tiles that all nests share.
 
+        ``w`` has weights, ``g`` drained accumulators, ``p`` those of earlier blocks, ``s`` what is added to sums in the scratchpad.
         Further arrays have their own, ``w.1``; what m of them read comes through ``w.allm``, whose slots are free when all m have read.
         """
         if name not in self.rings:
-            slots = self.slots if name.startswith("p") else self.ahead
+            slots = self.slots if name.startswith(("p", "s")) else self.ahead
             op = tile.BufferOp(f"{name}.tiles", tile.memref((self.machine.rows, self.machine.cols), f32, tile.SPAD), slots)
             first = self.block.first_op
             if first is None:
@@ -275,7 +276,7 @@ class TileBuilder(GraphView):
         """SGD on the vector unit, in place; the new weight's home is the old one's."""
         weights = [self.dram[self.root(v)] for v in (op.inputs[0], *op.inputs[2:])]
         root, name = self.root(op.inputs[1]), _updated(op)
-        in_dram = root in self.dram
+        in_dram = root not in self.spad
         grad = self.make_contiguous_in_dram(root) if in_dram else self.make_contiguous(root, name, "update")
         roles = ["grad", "weight", "velocity"][0 if in_dram else 1 : 1 + len(weights)]
         words = min(self.chunk(len(roles) * self.slots), prod(shape_of(op.inputs[0])))

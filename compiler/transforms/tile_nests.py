@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import prod
 
 from xdsl.dialects.builtin import IntegerAttr, f32, i64
 from xdsl.ir import Operation, SSAValue
@@ -23,9 +24,15 @@ FAIR = 2
 
 
 class Nest:
-    """One nest that computes the products: one, or dX and dW interleaved. All of them share the mapping of the first."""
+    """One nest that computes the products: one, or dX and dW interleaved. All of them share the mapping of the first.
 
-    def __init__(self, builder: TileBuilder, products: Sequence[train.ProductOp], mapping: Mapping | None = None) -> None:
+    ``fuses``: the weight could be updated in the array, if a tile's whole gradient is there at once.
+    """
+
+    def __init__(
+        self, builder: TileBuilder, products: Sequence[train.ProductOp], mapping: Mapping | None = None, *, fuses: bool = False
+    ) -> None:  # fmt: skip
+        self.fuses = fuses
         self.builder, self.products, self.mapping = builder, products, mapping or builder.mapping(products[0])
         self.sizes, self.classes = products[0].sizes, products[0].classes
         self.layer = products[0].layer.data
@@ -47,7 +54,7 @@ class Nest:
     @property
     def in_blocks(self) -> bool:
         """Whether the array sees only part of the sum over b at a time."""
-        return any(size > 1 for axis, size in self.sizes.items() if axis.isupper())
+        return any(size > 1 and self.classes[axis] == "b" for axis, size in self.sizes.items() if axis.isupper())
 
     def emit(self, fused: train.UpdateOp | None) -> None:
         """Write the nest, perhaps with the weight update in it."""
@@ -152,6 +159,8 @@ class Nest:
                 loaded=any(self.stays_in_dram(value) for value in self.stationary()),
                 stored=any(self.wanted_in_dram(op.result) for op in drained),
                 summed=frozenset(a for a, c in self.classes.items() if any(SUMMED[op.role.data] == c for op in drained)),
+                held=prod(train.shape_of(self.stationary()[0])) if self.stationary() else 0,
+                sums=0 if self.fuses else sum(prod(train.shape_of(op.result)) for op in drained),
             )
             for tiling in ways
         ]  # fmt: skip
@@ -274,12 +283,21 @@ class Nest:
             name = self.mapping.stationary(op.role.data)
             if name is not None:
                 value, axes = self.value(op, name), self.axes(op, name)
+                if self.stays_in_dram(value) and "tiles" in self.plan.keeps:
+                    return tile.ResidentOp(self.copied(self.builder.in_dram(value), name), axes, name)
                 if self.stays_in_dram(value):
                     return tile.ResidentOp(self.builder.in_dram(value), axes, name, *self.weight_rings())
                 return tile.ResidentOp(self.builder.in_spad(value, self.layer, self.product), axes, name)
         if self.fused is not None:
             return tile.ResidentOp(self.updated_weight(), self.axes(self.products[0], "dW"), "W", *self.weight_rings())
         return None
+
+    def copied(self, home: SSAValue, name: str) -> SSAValue:
+        """All of a tensor in DRAM, in the scratchpad for this nest alone."""
+        type = tile.memref_of(home)
+        copy = self.builder.buffer(f"{self.layer}.{name}.whole", type.get_shape(), type.element_type)
+        self.builder.add(tile.CopyOp(home, copy, self.layer, self.product))
+        return copy
 
     def updated_weight(self) -> SSAValue:
         """The weight that is updated in place, in DRAM, in the shape that the products see."""
@@ -297,6 +315,10 @@ class Nest:
             axes = self.axes(op, name)
             if self.fused is not None:
                 return tile.DrainOp(self.updated_weight(), axes, "W", *self.rings("g"))
+            if "sums" in self.plan.keeps:
+                sums = builder.result(op.result, f"{self.layer}.{name}")
+                builder.fill(sums, 0.0, self.layer, self.product)
+                return tile.DrainOp(sums, axes, name, *self.rings("s"))
             if self.in_blocks and SUMMED[op.role.data] == "b":
                 home = builder.result_in_dram(op.result, f"{self.layer}.{name}")
                 builder.fill_dram(home, self.layer, self.product)

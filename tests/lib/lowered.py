@@ -111,7 +111,8 @@ FEATURES = {
     "sums from zeros": r'tile\.stage "zeroed"',
     "sums in DRAM": r'tile\.stage "inout"',
     "blocks of a layer": r'tile\.for "[A-Z]" to (?!1 )',
-    "gradients added": r'"p\.tiles"',
+    "weights kept": r'\.W\.whole"',
+    "gradients added": r'"[ps]\.tiles"',
     "blocks": r"tile\.blocks (?!1 )",
 }
 

@@ -173,6 +173,10 @@ def test_tiles_on_the_array_are_moved_once_a_turn(case: Case) -> None:
     number = volume([sizes[axis] for axis in added])
     adding = replace(case.nest, stored=True).tile_traffic(case.order, sizes, turns)
     assert adding == 4 * (sum(tiles) if number == 1 else 2 * sum(tiles) + sum(tiles) // number)
+    # What is in the scratchpad as a whole is moved once, whatever the blocks; sums only if somebody wants them in DRAM.
+    whole = replace(case.nest, loaded=True, stored=True, held=5, sums=7)
+    assert whole.tile_traffic(case.order, sizes, turns, {"tiles", "sums"}) == 4 * (5 + 7) == whole.kept({"tiles", "sums"})
+    assert replace(whole, stored=False).tile_traffic(case.order, sizes, turns, {"tiles", "sums"}) == 4 * 5
 
 
 def volume(shape: Sequence[int]) -> int:

@@ -23,22 +23,20 @@ train.graph @ride {
 // CHECK:      [[B:%.*]] = tile.buffer "b"
 // CHECK:      [[D:%.*]] = tile.tensor "scratch" "d"
 // CHECK:      [[SUM:%.*]] = tile.buffer "total.sum"
-// CHECK:      [[IN:%.*]] = tile.buffer "sum.add.panel.2" ring 2 : memref<1x32x1024xf32, "spad">
-// CHECK:      [[PART:%.*]] = tile.buffer "total.sum.part" : memref<1x32x1xf32, "spad">
+// CHECK:      [[IN:%.*]] = tile.buffer "sum.add.panel.2" ring 2 : memref<1x64x512xf32, "spad">
+// CHECK:      [[PART:%.*]] = tile.buffer "total.sum.part" : memref<1x64x1xf32, "spad">
 // CHECK-NEXT: tile.map "copy"() imm 0.000000e+00 at [0 : i64] to [[SUM]] layer "total"
 // CHECK-NEXT: tile.nest
 // CHECK-NOT:  tile.stage "out"
-// CHECK:      tile.beat "fwd" computes "fwd" over "k"({{.*}}, [[P]] "(B+b)n(1024P+p)" as "Y")
-// CHECK:      tile.epilogue [[P]] "(B+b)n(1024P+p)" as "Y" by "BPn" : memref<1x32x1024xf32, "spad"> {
-// CHECK-NEXT:   [[HERE:%.*]] = tile.piece [[R]] "(B+b)n(1024P+p)" by "BPn"
+// CHECK:      tile.beat "fwd" computes "fwd" over "k"({{.*}}, [[P]] "(B+b)n(512P+p)" as "Y")
+// CHECK:      tile.epilogue [[P]] "(B+b)n(512P+p)" as "Y" by "BP" : memref<1x64x512xf32, "spad"> {
+// CHECK-NEXT:   [[HERE:%.*]] = tile.piece [[R]] "(B+b)c(512P+p)" by "BP"
 // CHECK-NEXT:   tile.copy [[HERE]] to [[IN]] layer "sum"
-// CHECK-NEXT:   [[BIAS:%.*]] = tile.piece [[B]] {{.*}} to memref<1x32x1xf32, "spad">
-// CHECK-NEXT:   tile.map "add"([[P]], [[BIAS]]) to [[P]] layer "bias"
+// CHECK-NEXT:   tile.map "add"([[P]], [[B]]) to [[P]] layer "bias"
 // CHECK-NEXT:   tile.map "add"([[P]], [[IN]]) to [[P]] layer "sum"
 // CHECK-NEXT:   tile.map "relu"([[P]]) to [[P]] layer "act"
 // CHECK-NEXT:   tile.reduce "sum" [[P]] to [[PART]] layer "total"
-// CHECK-NEXT:   [[TOTAL:%.*]] = tile.piece [[SUM]]
-// CHECK-NEXT:   tile.map "add"([[TOTAL]], [[PART]]) to [[TOTAL]] layer "total"
+// CHECK-NEXT:   tile.map "add"([[SUM]], [[PART]]) to [[SUM]] layer "total"
 // CHECK-NEXT:   [[THERE:%.*]] = tile.piece [[D]]
 // CHECK-NEXT:   tile.copy [[P]] to [[THERE]] layer "act"
 // CHECK-NEXT: }

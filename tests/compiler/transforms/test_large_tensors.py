@@ -197,13 +197,26 @@ def test_streams_that_nothing_is_summed_over_go_in_blocks(schedule: str) -> None
 
 
 @pytest.mark.parametrize("schedule", ["interleaved", "sequential", "ws"])
-@pytest.mark.parametrize(("layer", "scratchpad"), [("convolution", 1200), ("strided", 1600), ("transposed", 1000), ("groups", 900)])
+@pytest.mark.parametrize(("layer", "scratchpad"), [("convolution", 1300), ("strided", 1700), ("transposed", 1000), ("groups", 900)])
 def test_sums_that_meet_start_from_zeros_in_the_scratchpad(layer: str, scratchpad: int, schedule: str) -> None:
     """Where blocks share no words with each other; words between them, and behind the last tap, are zeros in DRAM."""
     graph = layer_graph(*LAYERS[layer][:-1])
     setting = Setting(scratchpad=scratchpad, schedule=schedule)
     assert "sums from zeros" in features(tiles(graph.module, setting))
     check_in_enough(graph, setting, stepped=schedule == "interleaved")
+
+
+@pytest.mark.parametrize("schedule", ["interleaved", "sequential", "os"])
+@pytest.mark.parametrize(
+    ("layer", "scratchpad", "weights"), [("fully connected", 2000, True), ("convolution", 2700, False), ("one-dimensional", 1800, True)]
+)
+def test_what_all_blocks_need_stays_in_the_scratchpad(layer: str, scratchpad: int, weights: bool, schedule: str) -> None:
+    """Weights come in once, and gradients are summed there, where activations go by in blocks and there is room for both."""
+    graph = layer_graph(*LAYERS[layer][:-1])
+    setting = Setting(scratchpad=scratchpad, schedule=schedule)
+    found = features(tiles(graph.module, setting))
+    assert found >= ({"gradients added", "weights kept"} if weights else {"gradients added"})
+    check_program(graph, setting)
 
 
 def test_panels_of_five_dimensions() -> None:
