@@ -60,10 +60,11 @@ FEATURES = {
     "layers": {"epilogue"},
     "padded": {"epilogue", "zeroed", "cleared ahead", "part of a panel", "sums over panels", "around"},
     "residual": {"epilogue", "zeroed", "part of a panel", "comes in", "sums over panels"},
-    "concat": {"epilogue", "comes in"},
+    "concat": {"epilogue", "comes in", "pixels in rows"},
 }
 PATTERNS = {
     "epilogue": r"tile\.epilogue",
+    "pixels in rows": r'tile\.piece [^\n]*\(\d+P\+p\)[a-z]"',
     "zeroed": r"tile\.epilogue zeroed",
     "cleared ahead": r'dX\.panels" ring [23](.|\n)*tile\.epilogue zeroed',
     "part of a panel": r'tile\.slice %\d+ from [^\n]*"spad"> to memref',
