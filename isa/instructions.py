@@ -105,7 +105,7 @@ WIDTHS = {
     FieldKind.COUNT: 32,
     FieldKind.LEVEL: 4,
     FieldKind.NAME: 32,
-    FieldKind.SEMAPHORE: 8,
+    FieldKind.SEMAPHORE: 10,
     FieldKind.FLOAT: 32,
     FieldKind.FUNCTION: 8,
     FieldKind.REDUCTION: 8,

@@ -33,7 +33,7 @@ class FuseEpilogues(ModulePass):
             if isinstance(program, tile.ProgramOp):
                 ops = list(program.body.block.ops)
                 tiles = {op.result for op in ops if isinstance(op, tile.BufferOp) and op.symbol.data.endswith(".tiles")}
-                for nest in [op for op in ops if isinstance(op, tile.NestOp) and op.shared_by == 1]:
+                for nest in [op for op in ops if isinstance(op, tile.NestOp)]:
                     rider = _Rider(program, nest, tiles)
                     if rider.stage is not None and rider.find(rider.stage):
                         rider.write()
@@ -169,7 +169,9 @@ class _Rider:
         room = min(self.machine.scratchpad.bytes - taken, panel_budget(self.machine) - panels)
         room = max(room, scratchpad_bytes(ring))
         several = self.program.slots.value.data if now > 1 else 1
-        for own in ([now + 1] if layout.own.stored and now > 1 else []) + [now]:
+        across = self.nest.across
+        each = self.nest.shared_by if across is not None and across.data in panel.stage.outside.data else 1
+        for own in ([now + each] if layout.own.stored and now > each else []) + [now]:
             for others in range(several, 0, -1):
                 if layout.bytes(own, others) <= room:
                     return layout, own, others

@@ -33,6 +33,8 @@ class Context:
         """Initial tokens by name; a semaphore's index is its position."""
         self.around: Sequence[Loop] = ()
         """The loops around what is being lowered inside a ``tile.blocks`` or a ``tile.epilogue``."""
+        self.parts: dict[SSAValue, int] = {}
+        """Rings there of which each of so many arrays has a part."""
         self._entries: dict[tuple[str, str, int], int] = {}
         self._macs: list[int] = []
         self._traffic: list[int] = []
@@ -43,7 +45,7 @@ class Context:
 
     def memory(self, value: SSAValue) -> Memory:
         """The memory that a value stands for where the lowering is."""
-        return Memory.of(value, self.around)
+        return Memory.of(value, self.around, self.parts.get(storage(value), 1))
 
     # -- provenance -------------------------------------------------------------------------------------------------
 

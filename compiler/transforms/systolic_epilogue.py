@@ -9,60 +9,79 @@
 
 Whoever is the last to use the panel gives it back to the array.  Panels that begin as zeros are cleared before that; where there are two,
 one ahead of the epilogue, which waits for the array.
+
+Arrays that share the nest hand a panel on together, or each has panels of its own: then the others serve all of them in each turn, through
+the same rings of what comes in and goes out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 
 from xdsl.ir import Operation
 
 from compiler.dialects import tile
+from compiler.schedule.partition import numbered
 from compiler.schedule.tokens import Access
 from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_context import Context, Piece
 from compiler.transforms.systolic_nest import Nest, Stack
-from compiler.transforms.systolic_streams import Memory, ring_of
+from compiler.transforms.systolic_panels import own_panels, panel_slots, panel_stream, parts
+from compiler.transforms.systolic_streams import Loop, Memory
 from isa.instructions import Queue
-from isa.stream import Dim, Operand
+from isa.stream import Dim
 
 Lower = Callable[[Context, tile.TileOp], Piece]
+Code = dict[Queue, list[Operation]]
 
 
 class Epilogue:
-    """The epilogue of a nest that is being lowered, inside the loops of ``stack``."""
+    """The epilogue of a nest that is being lowered."""
 
-    def __init__(self, nest: Nest, op: tile.EpilogueOp, stack: Stack, lower: Lower) -> None:
-        self.nest, self.op, self.stack = nest, op, stack
-        self.panel = Memory.of(op.panel)
-        self.code: dict[Queue, list[Operation]] = {Queue.vector: []}
-        filled: list[Memory] = []
-        emptied: list[Memory] = []
-        self.stored = False
+    def __init__(self, nest: Nest, op: tile.EpilogueOp, lower: Lower) -> None:
+        self.nest, self.op, self.lower = nest, op, lower
+        self.panel, self.slots, self.own = Memory.of(op.panel), panel_slots(nest, op), own_panels(nest, op)
+        self.code: dict[tuple[Loop, ...], list[tuple[Sequence[int], Code]]] = {}
+        """By the loops around it, for each panel that is served there: the arrays that it is for, and what is done with it."""
+        copies = [inner for inner in op.body.block.ops if isinstance(inner, tile.CopyOp)]
+        filled = [Memory.of(copy.dst).slots for copy in copies if tile.in_dram(copy.src)]
+        self.stored = any(storage(copy.src) is op.panel for copy in copies)
         """Whether the panel itself goes to DRAM."""
-        nest.context.around = stack
-        for inner in op.body.block.ops:
-            if isinstance(inner, tile.TileOp):
-                piece = lower(nest.context, inner)
-                nest.accesses += piece.accesses
-                for queue, ops in piece.code.items():
-                    self.code.setdefault(queue, []).extend(ops)
-            if isinstance(inner, tile.CopyOp) and tile.in_dram(inner.src):
-                filled.append(Memory.of(inner.dst))
-            elif isinstance(inner, tile.CopyOp) and storage(inner.src) is op.panel:
-                self.stored = True
-            elif isinstance(inner, tile.CopyOp):
-                emptied.append(Memory.of(inner.src))
-        nest.context.around = []
-        self.slots_in = min((memory.slots for memory in filled), default=0)
+        emptied = [Memory.of(copy.src).slots for copy in copies if not tile.in_dram(copy.src) and storage(copy.src) is not op.panel]
+        self.slots_in, self.slots_out = min(filled, default=0), min(emptied, default=0)
         """Panels of each tensor that DMA fills, 0 if there are none; and of those that it empties, the result's own apart."""
-        self.slots_out = min((memory.slots for memory in emptied), default=0)
-        if op.zeroed:
+
+    def deal(self, stack: Stack) -> None:
+        """Lower what is done inside these loops."""
+        if tuple(stack) in self.code:
+            return
+        nest, served = self.nest, parts(self.nest, self.op, stack)
+        found: list[tuple[Sequence[int], Code]] = []
+        nest.context.parts = {self.op.panel: nest.arrays} if self.own else {}
+        for place, (numbers, loops) in enumerate(served):
+            beside = len(served) if self.own else 0
+            nest.context.around = [replace(loop, beside=beside, place=place) if loop.axis == nest.across else loop for loop in loops]
+            code: Code = {Queue.vector: []}
+            for inner in self.op.body.block.ops:
+                if isinstance(inner, tile.TileOp):
+                    piece = self.lower(nest.context, inner)
+                    nest.accesses += piece.accesses
+                    for queue, ops in piece.code.items():
+                        code.setdefault(queue, []).extend(ops)
+            found.append((numbers, code))
+        nest.context.around, nest.context.parts = [], {}
+        self.code[tuple(stack)] = found
+        if self.op.zeroed:
             nest.accesses.append(Access(Queue.vector, self.panel.space, *self.panel.span, True))
+
+    def each(self, queue: Queue, stack: Stack) -> list[tuple[Sequence[int], list[Operation]]]:
+        """What a queue does with each panel, and the arrays that it is for."""
+        return [(numbers, code.get(queue, [])) for numbers, code in self.code[tuple(stack)]]
 
     @property
     def ahead(self) -> bool:
         """Whether panels are cleared ahead of the epilogue."""
-        return self.op.zeroed is not None and self.panel.slots > 1
+        return self.op.zeroed is not None and self.slots > 1
 
     @property
     def after(self) -> str:
@@ -71,14 +90,19 @@ class Epilogue:
 
     # -- tokens -----------------------------------------------------------------------------------------------------
 
-    def token(self, state: str, slots: int) -> int:
-        """A semaphore of the panel, or of those that come in or go out; it belongs to all nests that use it alike."""
-        last = Queue.dma_out if self.stored else Queue.vector
-        kind = f"{'zeroed' if self.op.zeroed else 'out'}.{last.name}." if state.startswith("panel") else ""
+    def token(self, state: str, slots: int, kind: str = "") -> int:
+        """A semaphore of what comes in or goes out, or of the panel; it belongs to all nests that use it alike."""
         return self.nest.context.semaphore(f"epilogue{slots}.{kind}{state}", slots if state.endswith("empty") else 0)
 
-    def panel_token(self, state: str) -> int:
-        return self.token(f"panel.{state}", self.panel.slots)
+    def panel_tokens(self, state: str, numbers: Sequence[int]) -> list[int]:
+        """Those of a panel that is for these arrays: each has its own where it gives or takes it."""
+        last = Queue.dma_out if self.stored else Queue.vector
+        kind = f"{'zeroed' if self.op.zeroed else 'out'}.{last.name}."
+        elsewhere = state == "worked" or (state == "empty" and self.op.zeroed is not None)
+        return [self.token(f"{numbered('panel', number)}.{state}", self.slots, kind) for number in numbers[: 1 if elsewhere else None]]
+
+    def handshake(self, before: Sequence[int], code: Sequence[Operation], after: Sequence[int]) -> list[Operation]:
+        return [*map(self.nest.wait, before), *code, *map(self.nest.signal, after)]
 
     # -- what the queues do -----------------------------------------------------------------------------------------
 
@@ -88,59 +112,60 @@ class Epilogue:
 
     def last(self, queue: Queue) -> list[Operation]:
         """Behind the whole nest: the panel that was cleared for no one is handed round once more."""
-        steps = {Queue.array: ("full", "done"), Queue.vector: ("done", self.after)}
+        steps = {Queue.vector: ("done", self.after)}
         if self.stored:
             steps[Queue.dma_out] = (self.after, "empty")
-        if queue not in steps or not self.ahead:
+        if not self.ahead or not (queue in steps or queue.unit is Queue.array):
             return []
-        given, taken = steps[queue]
-        return [self.nest.wait(self.panel_token(given)), self.nest.signal(self.panel_token(taken))]
+        given, taken = steps.get(queue, ("full", "done"))
+        everyone = [numbers for numbers, _ in parts(self.nest, self.op, [])] if queue.shared else [[queue.number]]
+        return [
+            op for numbers in everyone
+            for op in self.handshake(self.panel_tokens(given, numbers), [], self.panel_tokens(taken, numbers))
+        ]  # fmt: skip
 
-    def before(self, queue: Queue) -> list[Operation]:
+    def before(self, queue: Queue, stack: Stack) -> list[Operation]:
         """Ahead of a panel's beats."""
-        match queue:
-            case Queue.array:
-                return [self.nest.wait(self.panel_token("full" if self.op.zeroed else "empty"))]
-            case Queue.vector if self.op.zeroed and not self.ahead:
-                return self.clear(0, self.stack)
-            case _:
-                return []
+        if queue.unit is Queue.array:
+            return self.handshake(self.panel_tokens("full" if self.op.zeroed else "empty", [queue.number]), [], [])
+        return self.clear(0, stack) if queue is Queue.vector and self.op.zeroed and not self.ahead else []
 
-    def work(self, queue: Queue) -> list[Operation]:
+    def work(self, queue: Queue, stack: Stack) -> list[Operation]:
         """Behind a panel's beats; see :meth:`stores` for what DMA stores."""
-        nest, code = self.nest, self.code.get(queue, [])
-        match queue:
-            case Queue.array:
-                return [nest.signal(self.panel_token("done"))]
-            case Queue.dma_in if code:
-                return [nest.wait(self.token("in.empty", self.slots_in)), *code, nest.signal(self.token("in.full", self.slots_in))]
-            case Queue.vector:
-                given = [("in", self.slots_in)] if self.slots_in else []
-                taken = [("out", self.slots_out)] if self.slots_out else []
-                waits = [self.panel_token("done"), *(self.token(f"{way}.full", n) for way, n in given)]
+        if queue.unit is Queue.array:
+            return self.handshake([], [], self.panel_tokens("done", [queue.number]))
+        out: list[Operation] = []
+        if queue is Queue.dma_in and self.slots_in:
+            for _, code in self.each(queue, stack):
+                out += self.handshake([self.token("in.empty", self.slots_in)], code, [self.token("in.full", self.slots_in)])
+        if queue is Queue.vector:
+            out += self.clear(1, stack) if self.ahead else []
+            given = [("in", self.slots_in)] if self.slots_in else []
+            taken = [("out", self.slots_out)] if self.slots_out else []
+            for numbers, code in self.each(queue, stack):
+                waits = [*self.panel_tokens("done", numbers), *(self.token(f"{way}.full", n) for way, n in given)]
                 waits += [self.token(f"{way}.empty", n) for way, n in taken]
                 signals = [self.token(f"{way}.empty", n) for way, n in given] + [self.token(f"{way}.full", n) for way, n in taken]
-                signals.append(self.panel_token(self.after))
-                ahead = self.clear(1, self.stack) if self.ahead else []
-                return [*ahead, *map(nest.wait, waits), *code, *map(nest.signal, signals)]
-            case _:
-                return []
+                out += self.handshake(waits, code, [*signals, *self.panel_tokens(self.after, numbers)])
+        return out
 
-    def stores(self, queue: Queue) -> list[Operation]:
+    def stores(self, queue: Queue, stack: Stack) -> list[Operation]:
         """What goes to DRAM, behind all else that the nest stores."""
-        code = self.code.get(queue, [])
-        if queue is not Queue.dma_out or not code:
-            return []
-        waits = [self.token("out.full", self.slots_out)] if self.slots_out else []
-        signals = [self.token("out.empty", self.slots_out)] if self.slots_out else []
-        if self.stored:
-            waits.append(self.panel_token(self.after))
-            signals.append(self.panel_token("empty"))
-        return [*map(self.nest.wait, waits), *code, *map(self.nest.signal, signals)]
+        out: list[Operation] = []
+        if queue is Queue.dma_out and (self.stored or self.slots_out):
+            for numbers, code in self.each(queue, stack):
+                waits = [self.token("out.full", self.slots_out)] if self.slots_out else []
+                signals = [self.token("out.empty", self.slots_out)] if self.slots_out else []
+                if self.stored:
+                    waits += self.panel_tokens("worked", numbers)
+                    signals += self.panel_tokens("empty", numbers)
+                out += self.handshake(waits, code, signals)
+        return out
 
     def clear(self, ahead: int, stack: Stack) -> list[Operation]:
         """Zeros for the array to add to, in the panel so many turns ahead."""
-        ring = ring_of(self.panel, ahead, stack)
-        whole = [Dim(prod(self.panel.shape), self.panel.dtype.size)]
-        fill = self.nest.zeros(self.panel.stream(whole, (), ring, Operand[self.op.tag.data]))
-        return [self.nest.wait(self.panel_token("empty")), fill, self.nest.signal(self.panel_token("full"))]
+        whole, out = [Dim(prod(self.panel.shape), self.panel.dtype.size)], []
+        for numbers, own in parts(self.nest, self.op, stack):
+            fill = self.nest.zeros(panel_stream(self.nest, self.op, whole, (), own, numbers[0], ahead=ahead))
+            out += self.handshake(self.panel_tokens("empty", numbers), [fill], self.panel_tokens("full", numbers))
+        return out

@@ -61,7 +61,7 @@ class _Lowering(Nest):
         """What a queue does in a loop's body, between the handshakes that the body as a whole needs."""
         out: list[Operation] = []
         stages = [op for op in ops if isinstance(op, tile.StageOp)]
-        epilogue = self.epilogue_of(ops, stack)
+        epilogue = self.epilogue_of(queue, ops, stack)
         has_resident = any(isinstance(op, tile.ResidentOp) for op in ops)
         has_drain = any(isinstance(op, tile.DrainOp) for op in ops)
         number = queue.number
@@ -72,7 +72,7 @@ class _Lowering(Nest):
             if self.single and has_drain:
                 out.append(self.wait(self.context.semaphore(numbered("g.free", number), 1)))
         if epilogue is not None:
-            out += epilogue.before(queue)
+            out += epilogue.before(queue, stack)
         loaded = not self.turns_over(axis, ops)
         for op in ops:
             if queue is Queue.dma_in and not loaded and not isinstance(op, tile.StageOp):
@@ -86,7 +86,7 @@ class _Lowering(Nest):
                     out += self.beat(queue, op, ops, stack)
             elif isinstance(op, tile.EpilogueOp):
                 assert epilogue is not None
-                out += epilogue.work(queue)
+                out += epilogue.work(queue, stack)
             else:
                 out += self.step(queue, op, stack)
         if queue is Queue.dma_out:
@@ -95,7 +95,7 @@ class _Lowering(Nest):
             if self.turns_over(axis, ops):
                 out.append(self.signal(self.context.semaphore("p.turn", 1)))
         if epilogue is not None:
-            out += epilogue.stores(queue)
+            out += epilogue.stores(queue, stack)
         if queue.unit is Queue.array:
             for stage in stages:
                 out.append(self.signal(panel_token(self, stage, "empty" if stage.way.data == "in" else "done", number)))
@@ -103,13 +103,17 @@ class _Lowering(Nest):
                 out.append(self.signal(self.context.semaphore(numbered("tile.free", number), 1)))
         return out
 
-    def epilogue_of(self, ops: Sequence[Operation], stack: Stack) -> Epilogue | None:
+    def epilogue_of(self, queue: Queue, ops: Sequence[Operation], stack: Stack) -> Epilogue | None:
         """The epilogue at the end of a loop's body, if there is one."""
         op = next((op for op in ops if isinstance(op, tile.EpilogueOp)), None)
-        if op is not None and self.epilogue is None:
-            self.panels[storage(op.panel)] = op, list(stack)
-            self.epilogue = Epilogue(self, op, list(stack), self.lower)
-        return self.epilogue if op is not None else None
+        if op is None:
+            return None
+        self.panels[storage(op.panel)] = op, list(stack)
+        if self.epilogue is None:
+            self.epilogue = Epilogue(self, op, self.lower)
+        if queue.shared:
+            self.epilogue.deal(stack)
+        return self.epilogue
 
     def loop(self, queue: Queue, op: tile.ForOp, stack: Stack) -> list[Operation]:
         loop = Loop(op.axis.data, op.extent.value.data, op.step.value.data)

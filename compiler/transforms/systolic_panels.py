@@ -37,25 +37,28 @@ def panel_slots(nest: Nest, stage: Panelled) -> int:
 
 
 def panel_stream(
-    nest: Nest, stage: Panelled, dims: Sequence[Dim], strides: Sequence[int], around: Stack, number: int, offset: int = 0
+    nest: Nest, stage: Panelled, dims: Sequence[Dim], strides: Sequence[int], around: Stack, number: int, offset: int = 0, ahead: int = 0
 ) -> Stream:
-    """Words of the panel that the loops around choose; ``number``: of which array, where each has its own."""
+    """Words of the panel that the loops around choose, or of one so many ahead; ``number``: of which array, where each has its own."""
     panel, own = Memory.of(stage.panel), own_panels(nest, stage)
-    ring = ring_of(panel, 0, around, nest.arrays if own else 1)
+    ring = ring_of(panel, ahead, around, nest.arrays if own else 1)
     first = number * panel_slots(nest, stage) * panel.slot_bytes if own else 0
     return panel.stream(dims, strides, ring, Operand[stage.tag.data], first + offset)
+
+
+def parts(nest: Nest, stage: Panelled, stack: Stack) -> list[tuple[Sequence[int], Stack]]:
+    """The arrays that each panel is for that a queue of all serves here, and the loops as these see them: one, or all together."""
+    if own_panels(nest, stage):
+        return [([number], own) for number, own in nest.views(stack)]
+    return [(range(nest.arrays), nest.views(stack)[0][1])]
 
 
 def _handshakes(
     nest: Nest, stage: tile.StageOp, stack: Stack, before: str, move: Callable[[int, Stack], Operation], after: str
 ) -> list[Operation]:
     """What a queue that all arrays share does with a panel: with each array's own, or with the one of all, for which each has its token."""
-    if own_panels(nest, stage):
-        parts = [([number], own) for number, own in nest.views(stack)]
-    else:
-        parts = [(list(range(nest.arrays)), nest.views(stack)[0][1])]
     code: list[Operation] = []
-    for numbers, own in parts:
+    for numbers, own in parts(nest, stage, stack):
         waits, signals = (
             [panel_token(nest, stage, state, number) for number in numbers[: 1 if _between(stage, state) else None]]
             for state in (before, after)

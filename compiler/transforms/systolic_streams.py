@@ -44,6 +44,10 @@ class Loop:
     """So many turns are the array's, 0: all."""
     skipped: int = 0
     """So many of these another loop does before."""
+    beside: int = 0
+    """In a queue of all arrays that serves this array's turns one by one: so many arrays are served in each, one after the other."""
+    place: int = 0
+    """How many of them are served before this one."""
 
     @property
     def count(self) -> int:
@@ -69,7 +73,8 @@ def _layout(value: SSAValue, size: int, around: Sequence[Loop]) -> tuple[int, tu
             return offset, strides, (strides[axis] * shape[axis],) * len(around)
         case tile.PieceOp():
             offset, strides, _ = _layout(owner.input, size, around)
-            return offset, strides, steps(owner.moves(strides), around)
+            by_axis = owner.moves(strides)
+            return offset + start_of(by_axis, around), strides, steps(by_axis, around)
         case tile.ViewOp():
             offset, strides, moves = _layout(owner.input, size, around)
             assert strides == row_major(tile.memref_of(owner.input).get_shape(), size), "only side by side words have another shape"
@@ -99,8 +104,11 @@ class Memory:
     """Which buffer of a ring is meant there."""
 
     @staticmethod
-    def of(value: SSAValue, around: Sequence[Loop] = ()) -> "Memory":
-        """The memory that a value stands for, once it is allocated; ``around``: the loops of what it is used in, see ``outer``."""
+    def of(value: SSAValue, around: Sequence[Loop] = (), arrays: int = 1) -> "Memory":
+        """The memory that a value stands for, once it is allocated; ``around``: the loops of what it is used in, see ``outer``.
+
+        Of a ring of which each of several arrays has a part, it is the part of the array that is served.
+        """
         owner = storage(value).owner
         assert isinstance(owner, tile.TensorOp | tile.BufferOp)
         assert owner.address is not None
@@ -113,6 +121,10 @@ class Memory:
             space, owner.address.value.data + offset, dtype, type.get_shape(), strides, owner.symbol.data, ring,
             align(nbytes(owner.result)), moves, tuple(loop.count for loop in around),
         )  # fmt: skip
+        if arrays > 1:
+            first = sum(loop.place for loop in around) * (ring // arrays) * memory.slot_bytes
+            memory = replace(memory, base=memory.base + first, slots=ring // arrays)
+            around = [replace(loop, beside=0, place=0) for loop in around]
         return replace(memory, slot=ring_of(memory, 0, around)) if around else memory
 
     @property
@@ -169,14 +181,23 @@ def start_of(axis_strides: dict[str, int], stack: Sequence[Loop]) -> int:
 
 
 def ring_of(memory: Memory, phase: int, stack: Sequence[Loop], arrays: int = 1) -> Ring | None:
-    """The slot in use: one on for every turn of the innermost of these loops; each of so many arrays has as many of the slots."""
+    """The slot in use: one on for every turn of the innermost of these loops; each of so many arrays has as many of the slots.
+
+    Where a queue serves several arrays in turn, it is one on for each of them.
+    """
     slots = memory.slots // arrays
     if slots == 1:
         return None
     weights = []
-    weight = 1
+    weight = prod(loop.beside or 1 for loop in stack)
+    phase += sum(loop.place for loop in stack)
     for loop in reversed(stack):
         weights.append(weight % slots)
-        phase += loop.skipped * weight
-        weight *= loop.count
+        if loop.beside:
+            inner, whole = weight // loop.beside, ceil(loop.extent / loop.step)
+            phase += (whole - loop.beside) * inner if loop.skipped else 0
+            weight = inner * whole
+        else:
+            phase += loop.skipped * weight
+            weight *= loop.count
     return Ring(slots, memory.slot_bytes, phase % slots, trim(weights[::-1]))

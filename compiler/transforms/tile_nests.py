@@ -127,7 +127,7 @@ class Nest:
                         summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
                         overlaps = self.builder.overlaps(op)
                         gaps = overlaps and blocks.panel_shape(op.tensors[name], "", self.sizes, {}) != train.shape_of(value)
-                        riding = riders(self.builder, op) if self.builder.machine.arrays == 1 else ()
+                        riding = riders(self.builder, op)
                         found[name] = Streamed(name, op.tensors[name], True, summed, overlaps, gaps, *riding)
                 elif self.stays_in_dram(value):
                     found[name] = Streamed(name, op.tensors[name])

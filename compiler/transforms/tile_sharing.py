@@ -9,7 +9,7 @@ from compiler.schedule import blocks
 from compiler.schedule.axes import shared
 from compiler.schedule.mapping import SUMMED
 from compiler.schedule.partition import Candidate, choose
-from compiler.transforms.allocate_memory import scratchpad_bytes
+from compiler.transforms.allocate_memory import nbytes, scratchpad_bytes
 
 if TYPE_CHECKING:
     from compiler.transforms.tile_nests import Nest
@@ -45,11 +45,14 @@ def _shareable(nest: "Nest", axis: str, order: Sequence[str], turns: int) -> Can
 
 
 def _has_room(nest: "Nest", axis: str, arrays: int) -> bool:
-    """Whether each array can have panels of its own, where the loop over the axis chooses them."""
+    """Whether each array can have panels of its own, where the loop over the axis chooses them, beside those of what is to ride."""
     panels = {stage.panel.owner: arrays if axis in stage.outside.data else 1 for stage in nest.stages}
     if set(panels.values()) <= {1}:
         return True
-    return sum(number * scratchpad_bytes(panel) for panel, number in panels.items() if isinstance(panel, tile.BufferOp)) <= nest.room
+    beside = {tensor.name: tensor.beside for tensor in nest.streamed_from_dram}
+    taken = sum(beside[stage.tag.data] * nbytes(stage.panel) for stage in nest.stages if stage.way.data in ("out", "zeroed"))
+    taken += sum(number * scratchpad_bytes(panel) for panel, number in panels.items() if isinstance(panel, tile.BufferOp))
+    return taken <= nest.room
 
 
 def _passes_vector_unit(nest: "Nest", op: train.ProductOp) -> bool:

@@ -61,9 +61,13 @@ def panel_of(stage: tile.StageOp, space: Shape) -> Panel | None:
     for dimension in chosen_dimensions(stage.axes.data, outside):
         seen = regrouped([n if i == dimension else 1 for i, n in enumerate(whole)], whole, space)
         at = [i for i, n in enumerate(seen or ()) if n > 1]
-        if len(at) != 1 or space[at[0]] != whole[dimension]:
+        if not at or prod(space[i] for i in at) != whole[dimension]:
             return None
-        axes[at[0]], shape[at[0]] = dimensions[dimension], own[dimension]
+        # Pixels in blocks of whole rows may be seen as rows.
+        row, terms = prod(space[i] for i in at[1:]), dimensions[dimension]
+        if own[dimension] % row or any(factor % row for axis, factor in terms if axis in outside):
+            return None
+        axes[at[0]], shape[at[0]] = tuple((axis, max(1, factor // row)) for axis, factor in terms), own[dimension] // row
     chosen = [i for i, (n, part) in enumerate(zip(space, shape, strict=True)) if part < n]
     return Panel(stage, format_axes(axes), space, tuple(shape), chosen)
 

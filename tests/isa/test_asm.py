@@ -165,7 +165,7 @@ def test_program_and_machine_are_needed(line: str) -> None:
 
 
 TOO_MUCH = {
-    "semaphores": (Program("p", Machine(), {}, [Semaphore(str(n)) for n in range(257)]), "257 semaphores, at most 256"),
+    "semaphores": (Program("p", Machine(), {}, [Semaphore(str(n)) for n in range(1025)]), "1025 semaphores, at most 1024"),
     "streams": (
         Program("p", Machine(), {Queue.wchain: [
             make("wload", src=Stream(Space.spad, DType.f32, 4 * n, (Dim(1, 4),))) for n in range(65535)
