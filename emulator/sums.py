@@ -1,6 +1,6 @@
 """The interlock of partial sums, for whole nests: who wrote which row lately, and how long that holds beats up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,9 +103,9 @@ class RecentSums:
             if ready > self.latest:
                 self.latest = ready
 
-    def shift(self, nbytes: int, cycles: int) -> None:
-        """All that has happened, happened so many cycles later, to rows so many bytes on."""
-        self.ready = {row + nbytes: ready + cycles for row, ready in self.ready.items()}
+    def move(self, move: Callable[[int], int], cycles: int) -> None:
+        """All that has happened, happened so many cycles later, to the rows that ``move`` gives."""
+        self.ready = {move(row): ready + cycles for row, ready in self.ready.items()}
         self.latest += cycles
 
 
