@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from emulator.array_unit import ArrayUnit
 from emulator.banks import Ports
 from emulator.script import Advance
+from emulator.sums import OnTheirWay
 from emulator.turns import Body, Move, bodies
 from emulator.units import Shared, Unit
 from isa.instructions import Queue
@@ -48,7 +49,7 @@ class State:
     ports: tuple[tuple[int, Ports], ...]
     """By queue, for how many cycles from ``now`` on it holds ports of the scratchpad, and which; empty, as ``waits``, where they are
     unlimited."""
-    sums: tuple[dict[int, int], ...]
+    sums: tuple[OnTheirWay, ...]
     """By array."""
 
 
@@ -119,7 +120,7 @@ class SteadyState:
             ),
             self._waits() if limited else (),
             shared.claims.seen_from(now) if limited else (),
-            tuple([array.sums.ready.copy() for array in arrays]),
+            tuple([array.sums.now for array in arrays]),
         )  # fmt: skip
 
     def _waits(self) -> tuple[tuple[Queue, int], ...]:
@@ -230,7 +231,7 @@ class SteadyState:
             move, moves_all = advance.body.moves_sums(advance.turns), advance.body.moves_sums(times * advance.turns)
             if move is None or moves_all is None:
                 return None
-            earlier, later = before.sums[queue.number], state.sums[queue.number]
+            earlier, later = before.sums[queue.number].rows(), state.sums[queue.number].rows()
             late = {row: ready for row, ready in later.items() if ready > now}
             if late != {move(row): ready + interval for row, ready in earlier.items() if ready + interval > now}:
                 return None

@@ -71,18 +71,19 @@ class Body:
 
 
 def bodies(sequencer: Sequencer, index: int, burst: int, join: bool) -> tuple[Body, ...]:
-    """Of each loop around an instruction, the body that it belongs to; without ``join`` each loop has one of its own."""
+    """Of each loop around an instruction, or a nest, the body that it belongs to; without ``join`` each loop has one of its own."""
     loops = sequencer.enclosing[index]
     found: list[Body] = []
     while len(found) < len(loops):
-        one = _body(sequencer, loops[len(found)], burst, join)
+        one = _body(sequencer, loops[len(found) :], burst, join)
         found += [one] * len(one.levels)
     return tuple(found)
 
 
-def _body(sequencer: Sequencer, loop: int, burst: int, join: bool) -> Body:
-    """The body that begins with the loop at this index."""
-    code, level = sequencer.code, len(sequencer.enclosing[loop])
+def _body(sequencer: Sequencer, around: Sequence[int], burst: int, join: bool) -> Body:
+    """The body that begins with the first of these loops, each around the next."""
+    loop, code = around[0], sequencer.code
+    level = len(sequencer.enclosing[loop])
     inside = range(loop + 1, sequencer.partner[loop])
     values = [(index, value) for index in inside for value in code[index].args.values()]
     flags = [value for _, value in values if isinstance(value, When)]
@@ -100,9 +101,11 @@ def _body(sequencer: Sequencer, loop: int, burst: int, join: bool) -> Body:
         goes_on = aligned and all(_goes_on(acc, level, code[inner]) for _, acc in sums)
         return goes_on and not told & {level - 1, level}
 
-    stop, inner = level + 1, loop + 1
-    while join and _is_all(sequencer, inner) and joins(inner, stop):
-        stop, inner = stop + 1, inner + 1
+    stop = level + 1
+    for inner in around[1:]:
+        if not (join and _is_all(sequencer, inner) and joins(inner, stop)):
+            break
+        stop += 1
     return Body(
         range(level, stop),
         int(any(flag.kind == "first" and level in flag.levels for flag in flags)),
@@ -115,9 +118,9 @@ def _body(sequencer: Sequencer, loop: int, burst: int, join: bool) -> Body:
 
 
 def _is_all(sequencer: Sequencer, loop: int) -> bool:
-    """Whether this is a loop, not clipped, and all there is in the one that begins before it."""
+    """Whether this loop is not clipped, and all there is in the one around it."""
     code, partner = sequencer.code, sequencer.partner
-    return code[loop].op == "loop" and not code[loop].args["limit"] and partner[loop - 1] == partner[loop] + 1
+    return code[loop - 1].op == "loop" and not code[loop].args["limit"] and partner[loop - 1] == partner[loop] + 1
 
 
 def _goes_on(stream: Stream, level: int, loop: Instruction) -> bool:

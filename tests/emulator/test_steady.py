@@ -220,3 +220,11 @@ def test_bursts_where_an_inner_loop_begins_anew(strides: tuple[int, ...]) -> Non
     assert skipped(program) > 1000
     begins = (strides[0] * i + strides[1] * j for i, j in itertools.product(range(40), range(50)))
     assert run(program, skip=True)[0]["dram_bytes"] == sum(16 * ((begin + 29) // 16 - begin // 16 + 1) for begin in begins)
+
+
+def test_a_nest_within_a_loop_that_holds_nothing_else() -> None:
+    """Its own loops are not looked at."""
+    slot = Stream(Space.spad, DType.f32, 0, (Dim(1, 4),), ring=Ring(2, 4, 0, (1,)))
+    loops = [make("loop", name="i", count=count) for count in (50, 3)]
+    code = [*loops, make("dw", h=slot, v=slot, swap=When(), take=When()), make("end"), make("end")]
+    assert skipped(Program("nest", Machine(), {Queue.array: code})) > 40
