@@ -67,9 +67,20 @@ class ArrayUnit(Unit):
                 works.append(work)
                 last = (issued - 1) * len(nest.beats) + position
                 spans.append(Span(costs[position], cycle_of(position, costs), cycle_of(last, costs), last))
-            rows = self.sums.rows(nest, counts, zeros, total - take, costs)
+            read, written = self.sums.rows(nest, counts, zeros, total - take, costs)
             plan = self.plans[key] = Plan(
-                tuple(counts), swap, take, zeros, needs, tuple(works), tuple(spans), cycle_of(total - take, costs), tail, lanes, rows
+                tuple(counts),
+                swap,
+                take,
+                zeros,
+                needs,
+                tuple(works),
+                tuple(spans),
+                cycle_of(total - take, costs),
+                tail,
+                lanes,
+                read,
+                written,
             )
         return plan
 
@@ -107,7 +118,7 @@ class ArrayUnit(Unit):
     def _sums_back(self) -> int:
         """First cycle in which the sums are back that the nest's first beat reads."""
         acc = self.nest.beats[0].acc
-        return 0 if acc is None or self.plan.zeros[0] else self.sums.ready.get(acc.address(self.counters), 0)
+        return 0 if acc is None or self.plan.zeros[0] else self.sums.back(acc.address(self.counters))
 
     def _needs(self) -> Ports:
         """A nest holds what any of its beats needs until the last has issued, since what they wait for comes by itself."""
@@ -141,8 +152,8 @@ class ArrayUnit(Unit):
                 self._stall(shared.causes.partial_sums, self._sums_back(), owner)
                 self._stall(shared.causes.scratchpad_ports, start, owner)
             bases = [beat.acc.address(self.counters) if beat.acc else 0 for beat in nest.beats]
-            shifts = self.sums.shifts(plan.rows, bases, start)
-            self.sums.record(nest, plan.rows, bases, start, shifts)
+            shifts = self.sums.shifts(plan.read, bases, start)
+            self.sums.record(nest, plan.written, bases, start, shifts)
             self._book(nest, plan, start, shifts)
         if plan.swap:
             self.weights.get(start)

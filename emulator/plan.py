@@ -37,4 +37,6 @@ class Plan:
     tail: Work | None
     """A `take` at the end of others."""
     lanes: tuple[int, int]
-    rows: Rows
+    read: Rows
+    """The first rows of sums that it reads, and the last that it writes."""
+    written: Rows

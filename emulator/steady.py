@@ -2,8 +2,8 @@
 
 The whole state of the timing is compared, relative to the present cycle: where each queue stands and since when, tokens, handshakes,
 the DRAM channel, the scratchpad's ports, partial sums on their way.  If it is that of an earlier cycle, and every queue that went on
-since did so by some turns of one loop, then as long as the turns of these loops are alike (see `turns.py`) the same things happen again,
-as many cycles later.
+since did so by some turns of one loop, or of loops that go on in each other, then as long as these turns are alike (see `turns.py`) the
+same things happen again, as many cycles later.
 A queue that stood still in the meantime keeps doing so: it misses a token or a partner that does not come, or is busy until
 a cycle before which the repetition ends.
 """
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from emulator.array_unit import ArrayUnit
 from emulator.banks import Ports
 from emulator.script import Advance
-from emulator.turns import Body, body
+from emulator.sums import OnTheirWay
+from emulator.turns import Body, Move, bodies
 from emulator.units import Shared, Unit
 from isa.instructions import Queue
 from isa.program import Program
@@ -48,18 +49,17 @@ class State:
     ports: tuple[tuple[int, Ports], ...]
     """By queue, for how many cycles from ``now`` on it holds ports of the scratchpad, and which; empty, as ``waits``, where they are
     unlimited."""
-    sums: tuple[dict[int, int], ...]
+    sums: tuple[OnTheirWay, ...]
     """By array."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Advance:
-    """A queue that goes on by ``turns`` of a loop from one state to the next."""
+    """A queue that goes on by ``turns`` of a body from one state to the next."""
 
     unit: Unit
-    level: int
-    turns: int
     body: Body
+    turns: int
 
 
 class SteadyState:
@@ -69,7 +69,7 @@ class SteadyState:
         self.units, self.shared = units, shared
         self.arrays = [unit for unit in units if isinstance(unit, ArrayUnit)]
         self.seen: dict[tuple[int, ...], deque[State]] = {}
-        self.bodies: dict[tuple[Queue, int], Body] = {}
+        self.bodies: dict[tuple[Queue, int], tuple[Body, ...]] = {}
         waits = {(i["sem"], queue) for queue, code in program.queues.items() for i in code if i.op == "wait"}
         self.waiter: dict[int, Unit] = {semaphore: units[queue] for semaphore, queue in waits}
         dram = program.machine.dram
@@ -86,7 +86,14 @@ class SteadyState:
         level = len(counters) - 1
         while level > 0 and not counters[level]:
             level -= 1
-        key = (unit.queue, level, *[array.in_tail for array in self.arrays], *[other.index for other in self.units])
+        if level < 0:
+            return
+        key = (
+            unit.queue,
+            self._bodies(unit)[level].levels.start,
+            *[array.in_tail for array in self.arrays],
+            *[other.index for other in self.units],
+        )
         if len(self.seen) > _PLACES:
             self.seen.clear()
         earlier = self.seen.setdefault(key, deque(maxlen=_KEPT))
@@ -113,7 +120,7 @@ class SteadyState:
             ),
             self._waits() if limited else (),
             shared.claims.seen_from(now) if limited else (),
-            tuple([array.sums.ready.copy() for array in arrays]),
+            tuple([array.sums.now for array in arrays]),
         )  # fmt: skip
 
     def _waits(self) -> tuple[tuple[Queue, int], ...]:
@@ -141,10 +148,10 @@ class SteadyState:
                 times = min(times, (until - state.now - 1) // interval)
         if times <= 0 or not self._same_tokens(before, state, moved):
             return False
-        shifts = self._sums_shifts(before, state, advances)
-        if shifts is None:
+        moves = self._sums_moves(before, state, advances, times)
+        if moves is None:
             return False
-        self._go(before, interval, times, advances, shifts)
+        self._go(before, interval, times, advances, moves)
         return True
 
     def _advances(self, before: State, state: State) -> list[_Advance]:
@@ -163,29 +170,32 @@ class SteadyState:
             done = max(state.time[queue], state.finish[queue]) - max(before.time[queue], before.finish[queue])
             if delay != interval or done != interval:
                 return []
-            level = next(level for level in range(len(new)) if old[level] != new[level])
-            if old[level + 1 :] != new[level + 1 :]:
+            bodies = self._bodies(unit)
+            body = next(body for level, body in enumerate(bodies) if old[level] != new[level])
+            inner = body.levels.stop
+            if old[inner:] != new[inner:]:
                 return []
-            code = self._body(unit, level)
-            turns = new[level] - old[level]
-            alike = code.alike(unit.counts[level])
+            before_turn, turn = body.number(old, unit.counts), body.number(new, unit.counts)
+            alike, turns = body.alike(unit.counts), turn - before_turn
             burst = self.shared.machine.dram.burst_bytes
-            if old[level] not in alike or new[level] + turns not in alike or not code.keeps_alignment(turns, burst):
+            if before_turn not in alike or turn + turns not in alike or not body.keeps_alignment(turns, burst):
                 return []
-            advances.append(_Advance(unit, level, turns, code))
+            advances.append(_Advance(unit, body, turns))
         return advances
 
-    def _body(self, unit: Unit, level: int) -> Body:
-        loop = unit.code.sequencer.enclosing[unit.index][level]
-        found = self.bodies.get((unit.queue, loop))
+    def _bodies(self, unit: Unit) -> tuple[Body, ...]:
+        """Of each loop around the unit's instruction."""
+        key = unit.queue, unit.index
+        found = self.bodies.get(key)
         if found is None:
-            found = self.bodies[unit.queue, loop] = body(unit.code.sequencer, loop)
+            burst = self.shared.machine.dram.burst_bytes
+            found = self.bodies[key] = bodies(unit.code.sequencer, unit.index, burst, join=self.shared.script is None)
         return found
 
     def _times(self, advance: _Advance) -> int:
         """How often the queue can advance so until its turns differ."""
-        unit, level = advance.unit, advance.level
-        return (advance.body.alike(unit.counts[level]).stop - 1 - unit.counters[level]) // advance.turns
+        body, counters, counts = advance.body, advance.unit.counters, advance.unit.counts
+        return (body.alike(counts).stop - 1 - body.number(counters, counts)) // advance.turns
 
     def _same_tokens(self, before: State, state: State, moved: set[Queue]) -> bool:
         interval = state.now - before.now
@@ -210,37 +220,37 @@ class SteadyState:
             new - old == interval for (queue, old), (_, new) in waits if queue in moved
         )
 
-    def _sums_shifts(self, before: State, state: State, advances: Sequence[_Advance]) -> dict[Queue, int] | None:
-        """Bytes by which rows of partial sums of each array move from one state to the next; None if those of one do not do so together."""
-        shifts: dict[Queue, int] = {}
+    def _sums_moves(self, before: State, state: State, advances: Sequence[_Advance], times: int) -> dict[Queue, Move] | None:
+        """How rows of partial sums of each array move in ``times`` such advances; None if those of one do not move together in one."""
+        moves: dict[Queue, Move] = {}
         interval = state.now - before.now
         for advance in advances:
             if not isinstance(advance.unit, ArrayUnit) or not advance.body.sums:
                 continue
             queue, now = advance.unit.queue, advance.unit.time
-            shift = advance.body.sums_shift(advance.turns)
-            if shift is None:
+            move, moves_all = advance.body.moves_sums(advance.turns), advance.body.moves_sums(times * advance.turns)
+            if move is None or moves_all is None:
                 return None
-            earlier, later = before.sums[queue.number], state.sums[queue.number]
+            earlier, later = before.sums[queue.number].rows(), state.sums[queue.number].rows()
             late = {row: ready for row, ready in later.items() if ready > now}
-            if late != {row + shift: ready + interval for row, ready in earlier.items() if ready + interval > now}:
+            if late != {move(row): ready + interval for row, ready in earlier.items() if ready + interval > now}:
                 return None
-            shifts[queue] = shift
-        return shifts
+            moves[queue] = moves_all
+        return moves
 
-    def _go(self, before: State, interval: int, times: int, advances: Sequence[_Advance], sums_shifts: Mapping[Queue, int]) -> None:
+    def _go(self, before: State, interval: int, times: int, advances: Sequence[_Advance], sums_moves: Mapping[Queue, Move]) -> None:
         shared, cycles = self.shared, times * interval
         shared.journal.repeat(before.position, times, interval)
         if shared.script:
-            turns = [Advance(advance.unit.queue, advance.level, advance.turns) for advance in advances]
+            turns = [Advance(advance.unit.queue, advance.body.levels.start, advance.turns) for advance in advances]
             shared.script.repeat(before.step, times, turns)
         for advance in advances:
             unit = advance.unit
-            unit.counters[advance.level] += times * advance.turns
+            advance.body.go(unit.counters, unit.counts, times * advance.turns)
             unit.time += cycles
             unit.finish += cycles
-            if isinstance(unit, ArrayUnit) and unit.queue in sums_shifts:  # else those on their way come back when they always would have
-                unit.sums.shift(times * sums_shifts[unit.queue], cycles)
+            if isinstance(unit, ArrayUnit) and unit.queue in sums_moves:  # else those on their way come back when they always would have
+                unit.sums.move(sums_moves[unit.queue], cycles)
         moved = {advance.unit.queue for advance in advances}
         for semaphore, waiter in self.waiter.items():
             if waiter.queue in moved:

@@ -99,26 +99,26 @@ def turns_of(sizes: Mapping[str, int], tiles: Mapping[str, int]) -> dict[str, in
 
 def panel_shape(axes: str, outside: str, sizes: Mapping[str, int], tiles: Mapping[str, int]) -> tuple[int, ...]:
     """Words in each dimension of a panel."""
-
-    def part(axis: str) -> int:
-        if axis not in outside:
-            return sizes[axis]
-        return min(sizes[axis], tiles.get(axis, 1))
-
-    return tuple(1 + sum(factor * (part(axis) - 1) for axis, factor in terms) for terms in parse_axes(axes))
+    shape: list[int] = []
+    for terms in parse_axes(axes):
+        words = 1
+        for axis, factor in terms:
+            part = min(sizes[axis], tiles.get(axis, 1)) if axis in outside else sizes[axis]
+            words += factor * (part - 1)
+        shape.append(words)
+    return tuple(shape)
 
 
 def enclosing(order: Sequence[str], outside: str) -> list[str]:
     """The loops around the place where a panel changes: all down to the innermost that chooses it."""
-    last = max((i for i, axis in enumerate(order) if axis in outside), default=-1)
+    last = max([order.index(axis) for axis in outside], default=-1)
     return list(order[: last + 1])
 
 
 def must_accumulate(tensor: Streamed, order: Sequence[str], outside: str, sizes: Mapping[str, int], turns: Mapping[str, int]) -> bool:
     """Whether a result's panel goes back to DRAM before its sums are complete: they are summed over a loop around it, or panels overlap."""
-    around = enclosing(order, outside)
     return tensor.result and (
-        any(axis.lower() in tensor.summed and turns[axis] > 1 for axis in around)
+        any(axis.lower() in tensor.summed and turns[axis] > 1 for axis in enclosing(order, outside))
         or any(_beyond(tensor, axis.lower(), sizes) > 0 for axis in outside if axis.isupper())
     )
 
@@ -189,6 +189,11 @@ class Flow:
         """DRAM bytes."""
         return self.zeros + self.moved * (2 if self.accumulates else 1) + self.again
 
+    def ridden(self, tensor: Streamed) -> "Flow":
+        """The same if what follows the tensor's product rides on it, which it does on complete panels alone."""
+        whole = not self.accumulates and not self.zeros
+        return Flow(self.panel, self.slots, self.moved, self.accumulates, self.zeros, tensor.beside) if whole else self
+
 
 @dataclass(frozen=True, slots=True)
 class Nest:
@@ -208,17 +213,14 @@ class Nest:
     sums: int = 0
     """Words of what the accumulators hold."""
 
-    def flow(
-        self, plan: Plan, tensor: Streamed, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int], *, rides: bool = False
-    ) -> Flow:
-        """What the plan does with a tensor; ``sizes`` and ``turns``: of all axes, those in blocks split."""
+    def flow(self, plan: Plan, tensor: Streamed, order: Sequence[str], sizes: Mapping[str, int], turns: Mapping[str, int]) -> Flow:
+        """What the plan does with a tensor on which nothing rides; ``sizes`` and ``turns``: of all axes, those in blocks split."""
         axes, panels = blocked(tensor.axes, plan.blocks), panels_of(tensor, plan, order, sizes, turns, self.tiles)
         tiled = {axis: sizes[axis] for axis in self.tiles if axis in panels.outside}
         moved = prod(panel_shape(axes, panels.outside, sizes, tiled) if tiled else panels.shape)
         moved *= prod(turns[axis] for axis in enclosing(order, panels.outside) if axis not in tiled)
         zeros = prod(panel_shape(axes, "", sizes, {})) if panels.zeros else 0
-        extra = (tensor.beside, 0) if rides and not panels.accumulates and not panels.zeros else (0, tensor.again)
-        return Flow(WORD * prod(panels.shape), panels.slots, WORD * moved, panels.accumulates, WORD * zeros, *extra)
+        return Flow(WORD * prod(panels.shape), panels.slots, WORD * moved, panels.accumulates, WORD * zeros, again=tensor.again)
 
     def kept(self, keeps: Collection[str]) -> int:
         """Bytes of what is in the scratchpad as a whole."""

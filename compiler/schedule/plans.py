@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations, permutations, product
+from itertools import chain, combinations, permutations, product
 from math import ceil, prod
 
 from compiler.schedule.axes import shared
-from compiler.schedule.blocks import WORD, Nest, Plan, divisors, turns_of
+from compiler.schedule.blocks import WORD, Flow, Nest, Plan, divisors, turns_of
 from compiler.schedule.cost import tile_interval
 from isa.machine import Machine
 
@@ -60,11 +60,11 @@ class Loops:
     slots: int
 
 
-def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine, *, rides: bool = False) -> Estimate:
-    """The cost of a plan: with two slots DRAM and array work side by side.
+def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine) -> list[Estimate]:
+    """The cost of a plan, with what follows the product riding on it, and without if anything does follow.
 
-    What they do one after the other: the first panels come in, the last ones go out, sums of which there is only one panel change, and
-    accumulators that blocks add to go out before those of the next block come in.  ``rides``: whether what follows the product does so.
+    With two slots DRAM and array work side by side.  What they do one after the other: the first panels come in, the last ones go out, sums
+    of which there is only one panel change, and accumulators that blocks add to go out before those of the next block come in.
     """
     order, sizes = plan.order(loops.inner), plan.split(nest.sizes)
     turns = turns_of(sizes, nest.tiles)
@@ -72,20 +72,27 @@ def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine, *, rides: b
     rows, cols = machine.rows, machine.cols
     tiles = prod(turns[axis] for axis in order)
     array = ceil(tiles * tile_interval(beats, machine, double_buffer=loops.slots > 1) / machine.arrays)
-    flows = [nest.flow(plan, tensor, order, sizes, turns, rides=rides) for tensor in nest.tensors]
-    traffic = nest.tile_traffic(order, sizes, turns, plan.keeps) + sum(flow.traffic for flow in flows)
+    flows = [nest.flow(plan, tensor, order, sizes, turns) for tensor in nest.tensors]
     bandwidth, kept = machine.dram.bytes_per_cycle, nest.kept(plan.keeps)
     exposed = (kept + sum(flow.panel + 2 * flow.moved * flow.accumulates for flow in flows)) / bandwidth
     if "sums" not in plan.keeps:
         turn = rows + cols + 2 * (machine.dram.latency + WORD * rows * cols / bandwidth)
         exposed += turn * (prod(sizes[axis] for axis in nest.summed_blocks(order)) - 1)
-    dram = traffic / bandwidth
     # A panel's place is free again when it has been moved and used, until it is through with the latency of DRAM and of the array.
     latency = machine.dram.latency + rows + cols
     rings = [(flow.moved / bandwidth + flow.moved / flow.panel * latency + array) / flow.slots for flow in flows]
-    cycles = max(dram, array + exposed, *rings) if plan.slots > 1 else dram + array
-    cycles += LOST * latency * max(0, *(flow.moved / flow.panel - flow.slots for flow in flows))
-    return Estimate(cycles, dram, traffic, kept + sum(flow.taken for flow in flows), plan)
+    lost = LOST * latency * max(0, *(flow.moved / flow.panel - flow.slots for flow in flows))
+    tiled = nest.tile_traffic(order, sizes, turns, plan.keeps)
+
+    def cost(flows: Sequence[Flow]) -> Estimate:
+        traffic = tiled + sum([flow.traffic for flow in flows])
+        dram = traffic / bandwidth
+        cycles = max(dram, array + exposed, *rings) if plan.slots > 1 else dram + array
+        return Estimate(cycles + lost, dram, traffic, kept + sum([flow.taken for flow in flows]), plan)
+
+    if not any(tensor.again for tensor in nest.tensors):
+        return [cost(flows)]
+    return [cost([flow.ridden(tensor) for flow, tensor in zip(flows, nest.tensors, strict=True)]), cost(flows)]
 
 
 @cache
@@ -94,13 +101,12 @@ def cheapest(nest: Nest, loops: Loops, machine: Machine, most: int, room: int) -
 
     Single buffers are looked at where with two of them nothing comes near to what the nest takes with all of every tensor there.
     """
-    floor = estimate(nest, loops, Plan(slots=loops.slots), machine, rides=True).cycles
-    follows = (True, False) if any(tensor.again for tensor in nest.tensors) else (False,)
+    floor = estimate(nest, loops, Plan(slots=loops.slots), machine)[0].cycles
     inside: Estimate | None = None
     best: Estimate | None = None
     for number in sorted({loops.slots, 1}, reverse=True):
-        for plan, rides in product(keeping(nest, plans(nest, loops.walked, number)), follows):
-            cost = estimate(nest, loops, plan, machine, rides=rides)
+        found = keeping(nest, plans(nest, loops.walked, number))
+        for cost in chain.from_iterable(estimate(nest, loops, plan, machine) for plan in found):
             if cost.taken <= most and (best is None or cost.key < best.key):
                 best = cost
             if cost.taken <= room and (inside is None or cost.key < inside.key):

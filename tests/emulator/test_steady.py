@@ -1,5 +1,7 @@
 """What repeats itself is counted instead of run: cycles and counts are those of a run that goes through everything."""
 
+import itertools
+import operator
 from typing import Any
 
 import layer_programs
@@ -19,7 +21,7 @@ from isa.errors import UserError
 from isa.instructions import HELD, Instruction, Queue, When, make
 from isa.machine import Array, Dram, Machine, Scratchpad
 from isa.program import Program, Provenance, Semaphore
-from isa.stream import Dim, Space, Stream
+from isa.stream import Dim, Ring, Space, Stream
 
 
 def run(program: Program, skip: bool) -> tuple[dict[str, Any], int]:
@@ -170,3 +172,59 @@ def test_sums_under_way_while_a_loop_without_any_turns() -> None:
     assert skipped(program) > 3
     assert run(program, skip=True)[0]["queues"]["array"]["stalls"] == {}
     assert Emulator(program, "stepped").run({}).report.to_dict() == run(program, skip=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("counts", "steps", "slots", "left"),
+    [
+        ((100,), (1,), 4, 12),
+        ((100,), (1,), 40, 12),  # the same row only after 40 turns
+        ((10, 10), (10, 1), 4, 12),  # the inner loop's rows go on where it begins anew
+        ((10, 10), (0, 1), 4, 100),  # they do not
+        ((100, 3), (1, 0), 4, 30),
+        ((2, 10, 10), (0, 10, 1), 4, 100),  # they do in the first turn of the outermost loop, in the other it has 5 turns
+    ],
+)
+def test_sums_in_a_ring(counts: tuple[int, ...], steps: tuple[int, ...], slots: int, left: int) -> None:
+    """Beats that each add to a row, which is back 6 cycles later. ``left`` are about the events that have to be looked at."""
+    data = Stream(Space.spad, DType.f32, 0, (Dim(1, 4),))
+    row = Stream(Space.spad, DType.f32, 64, (Dim(1, 4),), ring=Ring(slots, 4, 0, steps))
+    clipped = {"limit": 15, "level": 0} if len(counts) == 3 else {}
+    code = [
+        *[make("loop", name="i", count=count, **(clipped if level == 2 else {})) for level, count in enumerate(counts)],
+        make("fwd", h=data, acc=row, zero=When(), swap=When()),
+        *[make("end")] * len(counts),
+    ]
+    program = Program("ring", Machine(array=Array(rows=6, cols=1)), {Queue.array: code}, provenance=[Provenance("c", "fwd", 0)])
+    assert run(program, skip=False)[1] - skipped(program) <= left
+    now, stalls, ready = 0, 0, dict[int, int]()
+    for turn in itertools.product(*map(range, counts)):
+        if clipped and turn[0] and turn[2] >= 5:
+            continue
+        slot = sum(map(operator.mul, steps, turn)) % slots
+        start = max(now, ready.get(slot, 0))
+        ready[slot], stalls, now = start + 6, stalls + start - now, start + 1
+    assert run(program, skip=True)[0]["queues"]["array"]["stalls"].get("partial sums", 0) == stalls
+
+
+@pytest.mark.parametrize("strides", [(800, 16), (1208, 24), (1200, 24), (8, 0)])
+def test_bursts_where_an_inner_loop_begins_anew(strides: tuple[int, ...]) -> None:
+    """Words that a transfer of 30 bytes shares with others of its bursts of 16 depend on where it begins."""
+    spad, dram = (Stream(space, DType.i8, 0, (Dim(30, 1),), strides if space is Space.dram else ()) for space in (Space.spad, Space.dram))
+    long = Stream(Space.spad, DType.i8, 0, (Dim(500, 0),))
+    loops = [make("loop", name="i", count=40), make("loop", name="j", count=50)]
+    machine = Machine(dram=Dram(bytes_per_cycle=8.0, latency=5, burst_bytes=16))
+    code = [*loops, make("vec", fn="copy", dst=long, a=long), make("signal", sem=0), make("end"), make("end")]
+    loads = [*loops, make("wait", sem=0), make("ld", dst=spad, src=dram), make("end"), make("end")]
+    program = Program("bursts", machine, {Queue.dma_in: loads, Queue.vector: code}, [Semaphore("done")])
+    assert skipped(program) > 1000
+    begins = (strides[0] * i + strides[1] * j for i, j in itertools.product(range(40), range(50)))
+    assert run(program, skip=True)[0]["dram_bytes"] == sum(16 * ((begin + 29) // 16 - begin // 16 + 1) for begin in begins)
+
+
+def test_a_nest_within_a_loop_that_holds_nothing_else() -> None:
+    """Its own loops are not looked at."""
+    slot = Stream(Space.spad, DType.f32, 0, (Dim(1, 4),), ring=Ring(2, 4, 0, (1,)))
+    loops = [make("loop", name="i", count=count) for count in (50, 3)]
+    code = [*loops, make("dw", h=slot, v=slot, swap=When(), take=When()), make("end"), make("end")]
+    assert skipped(Program("nest", Machine(), {Queue.array: code})) > 40

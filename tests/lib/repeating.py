@@ -17,28 +17,48 @@ from isa.stream import Space, Stream
 def _deeper(value: Any, draw: st.DrawFn, zero: bool, pitch: int) -> Any:
     """An argument inside one more loop around everything."""
     if isinstance(value, When):
-        levels = tuple(level + 1 for level in value.levels)
-        return When(value.kind, (0, *levels) if zero and draw(st.booleans()) else levels)
+        return _when_deeper(value, zero and draw(st.booleans()))
     if isinstance(value, Stream):
         sums = value.space is Space.spad and DATA + REGION <= value.base % SPAD < GRADIENTS
         stride = draw(st.sampled_from([pitch] * 9 + [PITCH])) if sums else 8 * draw(st.integers(0, 2))
-        ring = value.ring and replace(value.ring, steps=(draw(st.integers(0, 2)), *value.ring.steps))
-        dims = tuple(replace(dim, level=dim.level + 1) if dim.limit is not None else dim for dim in value.dims)
-        return replace(value, strides=(stride, *value.strides), ring=ring, dims=dims)
+        return _stream_deeper(value, stride, draw(st.integers(0, 2)))
     return value
+
+
+def _again(value: Any, draw: st.DrawFn, zero: bool, turns: int) -> Any:
+    """An argument inside one more loop around that of so many turns: the streams go on as they did, as a rule."""
+    if isinstance(value, When):
+        return _when_deeper(value, zero and draw(st.integers(0, 4)) == 0)
+    if isinstance(value, Stream):
+        other = draw(st.sampled_from([0] * 9 + [PITCH]))
+        return _stream_deeper(value, turns * value.strides[0] + other, turns * value.ring.steps[0] + other if value.ring else 0)
+    return value
+
+
+def _when_deeper(value: When, outermost: bool) -> When:
+    levels = tuple(level + 1 for level in value.levels)
+    return When(value.kind, (0, *levels) if outermost else levels)
+
+
+def _stream_deeper(value: Stream, stride: int, steps: int) -> Stream:
+    ring = value.ring and replace(value.ring, steps=(steps, *value.ring.steps))
+    dims = tuple(replace(dim, level=dim.level + 1) if dim.limit is not None else dim for dim in value.dims)
+    return replace(value, strides=(stride, *value.strides), ring=ring, dims=dims)
 
 
 @st.composite
 def repeated(draw: st.DrawFn, most: int, arrays: int = 1) -> Program:
-    """A program that makes no sense, again and again."""
+    """A program that makes no sense, again and again, in one loop or in one inside another."""
     program = draw(beat_programs(arrays))
-    turns = draw(st.integers(2, most))
+    turns, again = draw(st.integers(2, most)), draw(st.sampled_from([0, 0, 1, 2, 5]))
     pitch = draw(st.sampled_from([0, PITCH, -PITCH]))
 
     def deeper(instruction: Instruction) -> Instruction:
         args = {name: _deeper(value, draw, name == "zero", pitch) for name, value in instruction.args.items()}
+        if again:
+            args = {name: _again(value, draw, name == "zero", turns) for name, value in args.items()}
         if instruction.op == "loop" and args["limit"]:
-            args["level"] += 1
+            args["level"] += 2 if again else 1
         return replace(instruction, args=args)
 
     # The loads and the vector unit begin a turn when the others have ended the one before, or the one before that.
@@ -59,7 +79,8 @@ def repeated(draw: st.DrawFn, most: int, arrays: int = 1) -> Program:
     for queue, code in program.queues.items():
         last = [make("signal", sem=ended[queue])] if queue in ended else []
         body = [*first.get(queue, []), *map(deeper, code), *last]
-        queues[queue] = [make("loop", name="all", count=turns), *body, make("end")] if code else []
+        inner = [make("loop", name="all", count=turns), *body, make("end")] if code else []
+        queues[queue] = [make("loop", name="more", count=again), *inner, make("end")] if code and again else inner
     dram = _other_dram(program.machine, draw)
     return replace(program, queues=queues, semaphores=semaphores, machine=dram, dram_bytes=program.dram_bytes + 1024)
 
