@@ -206,9 +206,9 @@ def written(op: Operation) -> list[SSAValue]:
 
 
 __all__ = [
-    "DRAM", "SPAD", "BeatOp", "BlocksOp", "BufferOp", "CopyOp", "DrainOp", "DrainWeightsOp", "EpilogueOp", "ForOp", "MapOp", "MemRef", "NestOp", "PieceOp",
-    "PoolGradOp", "PoolOp", "PreloadOp", "ProgramOp", "PublishOp", "ReduceOp", "ResidentOp", "SgdOp", "SliceOp", "StageOp", "TensorOp", "Tile", "TileOp",
-    "TransposeOp", "UpdateOp", "ViewOp", "WindowOp", "in_dram", "memref", "memref_of", "written",
+    "DRAM", "SPAD", "BeatOp", "BlocksOp", "BufferOp", "CopyOp", "DrainOp", "DrainWeightsOp", "EpilogueOp", "ForOp", "MapOp", "MemRef",
+    "NestOp", "PieceOp", "PoolGradOp", "PoolOp", "PreloadOp", "ProgramOp", "PublishOp", "ReduceOp", "ResidentOp", "SgdOp", "SliceOp",
+    "StageOp", "TensorOp", "Tile", "TileOp", "TransposeOp", "UpdateOp", "ViewOp", "WindowOp", "in_dram", "memref", "memref_of", "written",
 ]  # fmt: skip
 
 Tile = Dialect(

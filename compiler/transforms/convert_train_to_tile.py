@@ -156,7 +156,7 @@ class _Walk:
                 self.done.add(leaf)
 
     def fusable(self, pair: list[train.ProductOp]) -> train.UpdateOp | None:
-        """The update that can happen in the array: that of a weight that nothing later reads."""
+        """The update that can happen in the array: of a weight that nothing later reads, with momentum by a velocity of its own."""
         dw = pair[-1]
         if dw.role.data != "dw":
             return None
@@ -169,6 +169,8 @@ class _Walk:
         readers = set(self.builder.users(update.inputs[0])) - {update}
         mapping = self.builder.mapping(dw)
         in_place = mapping.beat("dw") == "dw" and isinstance(weight.owner, train.LeafOp)
-        if not in_place or not readers <= self.done | set(pair):
+        velocities = [self.builder.root(value) for value in update.inputs[2:]]
+        own = all(isinstance(v.owner, train.LeafOp) and set(self.builder.users(v)) == {update} for v in velocities)
+        if not in_place or not own or not readers <= self.done | set(pair):
             return None
         return update

@@ -14,7 +14,6 @@ from compiler.transforms.systolic_streams import Memory, dim_of, ring_of
 from isa.instructions import Queue
 from isa.stream import Dim, Operand, Stream
 
-
 Moved = tile.ResidentOp | tile.PreloadOp | tile.DrainOp | tile.DrainWeightsOp
 
 
@@ -66,9 +65,7 @@ def _token(nest: Nest, name: str, slot: SSAValue | None = None) -> int:
     return nest.context.semaphore(name, 0 if slot is None else Memory.of(slot).slots)
 
 
-def _load(
-    nest: Nest, src: SSAValue, slot: SSAValue, op: Moved, rings: Sequence[str], stack: Stack
-) -> list[Operation]:
+def _load(nest: Nest, src: SSAValue, slot: SSAValue, op: Moved, rings: Sequence[str], stack: Stack) -> list[Operation]:
     """A tile from DRAM into its ring, for the readers of these names."""
     nest.touch(Queue.dma_in, Memory.of(src), writes=False)
     nest.context.reads(src)

@@ -95,8 +95,9 @@ class TileBuilder(GraphView):
         return max(1, min(CHUNK_WORDS, self.machine.scratchpad.bytes // 2 // (WORD * buffers)))
 
     def ring(self, name: str) -> SSAValue:
-        """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` those of earlier blocks.  Where momentum
-        is in the array, ``v`` brings velocities and ``u`` takes updated weights.
+        """A ring of tiles that all nests share: ``w`` weights, ``g`` drained accumulators, ``p`` those of earlier blocks.
+
+        Where velocities are updated in the array, ``v`` brings them, and ``u`` takes the weights beside them.
 
         Further arrays have their own, ``w.1``; what m of them read comes through ``w.allm``, whose slots are free when all m have read.
         """
