@@ -1,6 +1,4 @@
-"""The table of docs/schedules.md on updates, made by compiling and timing: ``python docs/make_schedules.py`` prints it, ``--write`` puts it
-there.
-"""
+"""The table of docs/schedules.md on updates, made by timing: ``python docs/make_schedules.py`` prints it, ``--write`` puts it there."""
 
 import sys
 from pathlib import Path
