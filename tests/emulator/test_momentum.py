@@ -7,7 +7,11 @@ import pytest
 from hand_programs import READY, Spad, finish_of_code, loop, wide_machine
 
 from emulator import Emulator
+from emulator.fast import FastEngine
+from emulator.memory import Memory
+from emulator.report import report
 from isa.instructions import HELD, Instruction, Queue, When, make
+from isa.stream import Space
 
 ENGINES = pytest.mark.parametrize("engine", ["fast", "stepped"])
 ALWAYS, FIRST_1, LAST_0 = When("first"), When("first", (1,)), When("last", (0,))
@@ -120,3 +124,20 @@ def test_a_preload_replaces_what_the_accumulators_had(engine: Any) -> None:
     inputs = {"X": xs, "dY": dys, "velocity": v, "dW": np.zeros((rows, cols), np.float32)}
     result = Emulator(spad.program(wide_machine(rows, cols), code), engine).run(inputs)
     np.testing.assert_array_equal(result.outputs["dW'"], np.outer(xs[1], dys[1]) + np.pad(v, ((0, 1), (0, 1))))
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+def test_many_tiles_with_momentum_are_counted_instead_of_run(batch: int) -> None:
+    """Whether the chains or the beats decide; values, counts and cycles are those of all tiles one by one."""
+    rows, cols, tiles = 4, 3, 200
+    shape = (tiles, rows, cols)
+    spad = Spad(X=(tiles, batch, rows), dY=(batch, cols), dX=(tiles, batch, rows), W=shape, velocity=shape)
+    program = spad.program(wide_machine(rows, cols), momentum_tiles(spad, rows, cols, batch, tiles))
+    runs = []
+    for skip in (True, False):
+        dram = Memory(Space.dram, program.dram_bytes)
+        dram.bytes.view(np.float32)[:] = integers(5, spad.size // 4)
+        engine = FastEngine(program, skip=skip)
+        runs.append((report(program, engine.run(dram)).to_dict(), dram.bytes.tobytes(), engine.events))
+    assert runs[0][:2] == runs[1][:2]
+    assert runs[0][2] < runs[1][2] / 10
