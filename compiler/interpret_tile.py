@@ -152,6 +152,9 @@ class _Nest:
             case tile.ResidentOp():
                 resident = self.part(op.src, op.axes.data, at, self.rows + self.cols)
                 self.w = resident.reshape(-1, resident.shape[-1]).copy()
+            case tile.PreloadOp():
+                preloaded = self.part(op.src, op.axes.data, at, self.rows + self.cols)
+                self.g = op.scale.value.data * preloaded.reshape(-1, preloaded.shape[-1])
             case tile.BeatOp():
                 self.beat(op, at)
             case tile.EpilogueOp():
@@ -161,8 +164,15 @@ class _Nest:
                     else:
                         _execute(inner, self.memories)
             case tile.UpdateOp():
-                self.w = self.w - op.lr.value.data * (self.g + op.decay.value.data * self.w)
-                self.updated = True
+                step = self.g + op.decay.value.data * self.w
+                self.w = self.w - op.lr.value.data * step
+                if op.velocity:
+                    self.g = step
+                else:
+                    self.updated = True
+            case tile.DrainWeightsOp():
+                part = self.part(op.dst, op.axes.data, at, self.rows + self.cols)
+                part[...] = self.w.reshape(part.shape)
             case tile.DrainOp():
                 part = self.part(op.dst, op.axes.data, at, self.rows + self.cols)
                 drained = np.asarray(self.w if self.updated else self.g).reshape(part.shape)

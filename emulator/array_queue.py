@@ -12,7 +12,7 @@ from emulator.links import MACS
 from emulator.nest import Nest, nest_around
 from emulator.ports import Access, access
 from emulator.queues import QueueMachine
-from isa.instructions import ALWAYS, NEVER, Instruction, Queue
+from isa.instructions import ALWAYS, NEVER, UPDATES, Instruction, Queue
 from isa.machine import Machine
 from isa.stream import Space, Stream
 
@@ -44,9 +44,9 @@ class Beat:
         args = instruction.args
         self.h, self.v, self.acc = (value if isinstance(value, Stream) else None for value in map(args.get, ("h", "v", "acc")))
         """None for `held` and for what the beat does not use."""
-        self.swap, self.zero, self.take = (args.get(flag, NEVER) for flag in ("swap", "zero", "take"))
-        self.rates = None
-        if instruction.op == "upd":
+        self.swap, self.preload, self.zero, self.take = (args.get(flag, NEVER) for flag in ("swap", "preload", "zero", "take"))
+        self.rates, self.apart = None, instruction.op == "mupd"
+        if instruction.op in UPDATES:
             self.take, self.rates = ALWAYS, (args["lr"], args["decay"])
         self.down = instruction.op == "fwd"
         """Whether sums go from the north to the south."""
@@ -96,9 +96,10 @@ class ArrayQueue(QueueMachine):
         board, now, beat, loops = self.board, self.board.now, self.beats[self.index], (self.counters, self.counts)
         array = self.array
         self.swap, self.zero, self.take = beat.swap.holds(*loops), beat.zero.holds(*loops), beat.take.holds(*loops)
-        if self.swap and not (array.loads > array.swaps and now >= array.last_load + self.rows):
+        self.preload = beat.preload.holds(*loops)
+        if (self.swap and not array.weights.can_get(now)) or (self.preload and not array.preloads.can_get(now)):
             return board.causes.weight_chain
-        if self.take and not (array.takes == array.drains and (not array.takes or now >= array.last_drain + 1)):
+        if (self.take and not array.gradients.can_put(now)) or (beat.apart and not array.updates.can_put(now)):
             return board.causes.gradient_chain
         if beat.acc:
             self.row = beat.acc.address(self.counters)
@@ -116,11 +117,15 @@ class ArrayQueue(QueueMachine):
         array, now, beat = self.array, self.board.now, self.beats[self.index]
         exchange = None
         if self.swap:
-            array.swaps, array.last_swap = array.swaps + 1, now
+            array.weights.get(now)
+        if self.preload:
+            array.preloads.get(now)
         if self.take:
-            array.takes, array.last_take = array.takes + 1, now
-        if self.swap or self.take:
-            exchange = Exchange(now, self.swap, self.take, beat.rates)
+            array.gradients.put(now)
+        if beat.apart:
+            array.updates.put(now)
+        if self.swap or self.preload or self.take:
+            exchange = Exchange(now, self.swap, self.preload, self.take, beat.rates, beat.apart)
         h, v, sums = self._access(beat.h, self.rows), self._access(beat.v, self.cols), self._access(beat.acc, beat.lanes)
         if beat.acc:
             array.sums[self.row] = now + beat.crossing

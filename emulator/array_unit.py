@@ -8,13 +8,14 @@ from emulator.banks import Ports, at_once
 from emulator.code import Code, clipped
 from emulator.costs import words_of
 from emulator.counters import READ, WRITE, Slice
+from emulator.handshake import Handshake
 from emulator.journal import Work
 from emulator.nest import Beat, Nest
 from emulator.plan import Plan, Span
 from emulator.script import Step
 from emulator.sums import RecentSums, Shift, cycle_of, shift_at
 from emulator.units import Shared, Unit
-from isa.instructions import Queue
+from isa.instructions import UPDATES, Queue
 from isa.sequencer import turns
 from isa.stream import Dim, Stream
 
@@ -27,6 +28,10 @@ class ArrayUnit(Unit):
         self.in_tail = False
         self.lanes = (0, 0)
         """Lanes that the beat before used on h and v, for `held`."""
+        self.coming: list[Handshake] = []
+        """With which the nest begins."""
+        self.going: list[Handshake] = []
+        """With which it ends if it takes."""
         self.plans: dict[tuple[object, ...], Plan] = {}
         self.clipped: dict[int, tuple[Dim, ...]] = {}
         super().__init__(queue, code, shared)
@@ -42,19 +47,22 @@ class ArrayUnit(Unit):
             nest = self.nest
             counts = [turns(loop, self.counters) for loop in nest.loops]
             if all(count > 0 for count in counts):
-                self.plan = self._plan(nest, counts)
+                self.plan = plan = self._plan(nest, counts)
+                weights, preloads, gradients, updates = self.handshakes
+                self.coming = [handshake for handshake, needed in ((weights, plan.swap), (preloads, plan.preload)) if needed]
+                self.going = [gradients, updates] if nest.beats[-1].op == "mupd" else [gradients]
                 return
             super()._next()
 
     def _plan(self, nest: Nest, counts: Sequence[int]) -> Plan:
         if self.index not in self.clipped:
             self.clipped[self.index] = clipped(stream for beat in nest.beats for stream in beat.streams)
-        swap = nest.beats[0].swap.holds(self.counters, self.counts)
+        swap, preload = (when.holds(self.counters, self.counts) for when in (nest.beats[0].swap, nest.beats[0].preload))
         take = nest.beats[-1].take.holds(self.counters, self.counts)
         zeros = tuple(beat.zero.holds(self.counters, self.counts) for beat in nest.beats)
         extents = [dim.extent(self.counters) for dim in self.clipped[self.index]]
         needs = self.shared.banks.nest_needs(nest, zeros, self.counters, counts)
-        key = (self.index, swap, take, *zeros, *counts, *self.lanes, *extents, needs)
+        key = (self.index, swap, preload, take, *zeros, *counts, *self.lanes, *extents, needs)
         plan = self.plans.get(key)
         if plan is None:
             total = len(nest.beats) * math.prod(counts)
@@ -71,6 +79,7 @@ class ArrayUnit(Unit):
             plan = self.plans[key] = Plan(
                 tuple(counts),
                 swap,
+                preload,
                 take,
                 zeros,
                 needs,
@@ -98,21 +107,23 @@ class ArrayUnit(Unit):
             words = words_of(beat.acc, self.counters)
             accesses += [(direction, beat.acc, words * turns) for direction in ((WRITE,) if zero else (READ, WRITE))]
             h, v = (h, words) if beat.op == "fwd" else (words, v)
-        macs = 0 if beat.op == "upd" else h * v * turns
+        macs = 0 if beat.op in UPDATES else h * v * turns
         return Work(beat.provenance, self.queue, busy, tuple(accesses), macs), (h, v)
 
     def start(self) -> int | None:
         start, plan = self.time, self.plan
-        if plan.swap and not self.in_tail:
-            loaded = self.weights.get_at()
-            if loaded is None:
-                return None
-            start = max(start, loaded)
+        if not self.in_tail:
+            for comes in self.coming:
+                loaded = comes.get_at()
+                if loaded is None:
+                    return None
+                start = max(start, loaded)
         if plan.take and (self.in_tail or plan.tail is None):
-            drained = self.gradients.put_at()
-            if drained is None:
-                return None
-            start = max(start, drained)
+            for goes in self.going:
+                drained = goes.put_at()
+                if drained is None:
+                    return None
+                start = max(start, drained)
         return start if self.in_tail or start >= self.sums.latest else max(start, self._sums_back())
 
     def _sums_back(self) -> int:
@@ -142,8 +153,8 @@ class ArrayUnit(Unit):
     def _run(self, nest: Nest, plan: Plan, start: int) -> None:
         """All beats; the last one is left out if it takes the gradient and is not the only one."""
         shared, owner = self.shared, nest.beats[0].provenance
-        if plan.swap:
-            self._stall(shared.causes.weight_chain, self.weights.turn, owner)
+        for handshake in self.coming:
+            self._stall(shared.causes.weight_chain, handshake.turn, owner)
         self.lanes = plan.lanes
         if plan.take and plan.tail is None:
             self._take(nest.beats[0], plan.works[0], start)
@@ -155,15 +166,17 @@ class ArrayUnit(Unit):
             shifts = self.sums.shifts(plan.read, bases, start)
             self.sums.record(nest, plan.written, bases, start, shifts)
             self._book(nest, plan, start, shifts)
-        if plan.swap:
-            self.weights.get(start)
+        for handshake in self.coming:
+            handshake.get(start)
 
     def _take(self, beat: Beat, work: Work, start: int) -> None:
         """Issue a beat that takes the gradient."""
         shared = self.shared
-        self._stall(shared.causes.gradient_chain, self.gradients.turn, beat.provenance)
+        for handshake in self.going:
+            self._stall(shared.causes.gradient_chain, handshake.turn, beat.provenance)
         self._stall(shared.causes.scratchpad_ports, start, beat.provenance)
-        self.gradients.put(start)
+        for handshake in self.going:
+            handshake.put(start)
         self._issue(beat.op, work, start, start, work.busy)
 
     def _book(self, nest: Nest, plan: Plan, start: int, shifts: Sequence[Shift]) -> None:

@@ -13,17 +13,27 @@ from emulator.memory import Memory, convert
 from emulator.nest import Nest, Source
 from emulator.products import as_rows, lanes_apart
 from isa.dtypes import DType
+from isa.instructions import UPDATES
 from isa.machine import Machine
 
 Array = npt.NDArray[Any]
 
 
-def updated(w: Array, g: Array, lr: float, decay: float) -> Array:
-    """The weight after `upd`: w − η·(g + λ·w), each operation rounded to fp32, the result converted to the accumulator's type."""
+def updated(w: Array, g: Array, lr: float, decay: float) -> tuple[Array, Array]:
+    """After `upd` or `mupd`, g + λ·w and the weight w − η·(g + λ·w): operations rounded to fp32, results in the accumulator's type."""
     with np.errstate(all="ignore"):
         wide = w.astype(np.float32)
-        new = wide - np.float32(lr) * (g.astype(np.float32) + np.float32(decay) * wide)
-    return convert(new, DType.f32 if w.dtype.kind == "f" else DType.i32)
+        step = g.astype(np.float32) + np.float32(decay) * wide
+        new = wide - np.float32(lr) * step
+    dtype = DType.f32 if w.dtype.kind == "f" else DType.i32
+    return convert(step, dtype), convert(new, dtype)
+
+
+def scaled(words: Array, scale: float | Array) -> Array:
+    """What a `gload` makes of words of the accumulator's type: rounded to fp32, then of this type again."""
+    with np.errstate(all="ignore"):
+        product = words.astype(np.float32) * np.asarray(scale, np.float32)
+    return convert(product, DType.f32 if words.dtype.kind == "f" else DType.i32)
 
 
 class Port:
@@ -77,7 +87,8 @@ class ArrayValues:
 
     def clear(self) -> None:
         """As before a run."""
-        self.w_next, self.w, self.g, self.g_out = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(4))
+        self.w_next, self.w, self.w_out = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(3))
+        self.g_next, self.g, self.g_out = (np.zeros(self.shape, self.accumulator.numpy) for _ in range(3))
         self.multiplier = np.zeros(self.shape, self.exact)
         """``w`` as the multipliers take it."""
         self.port: dict[str, Array] = {port: np.zeros((1, 0), self.accumulator.numpy) for port in ("h", "v")}
@@ -90,10 +101,15 @@ class ArrayValues:
         else:
             self.put("w_next", convert(tile, self.accumulator))
 
-    def drain(self, words: Array, dtype: DType) -> None:
-        """g_out to where a `drain` puts it."""
+    def load_scaled(self, words: Array, scale: float) -> None:
+        """The tile of a `gload` into g_next."""
+        self.put("g_next", convert(words.reshape(-1, words.shape[-1]), self.accumulator))
+        self.g_next = scaled(self.g_next, scale)
+
+    def drain(self, register: str, words: Array, dtype: DType) -> None:
+        """A register to where a `drain` or `wdrain` puts it."""
         *rows, cols = words.shape
-        words[...] = convert(self.g_out[: math.prod(rows), :cols], dtype).reshape(words.shape)
+        words[...] = convert(self.registers[register][: math.prod(rows), :cols], dtype).reshape(words.shape)
 
     def beats(self, nest: Nest, counters: Sequence[int], turns: Sequence[int], zeros: Sequence[bool]) -> list[Turns]:
         """The beats of a nest at certain counters.
@@ -117,15 +133,17 @@ class ArrayValues:
             found.append(Turns(beat.op, port(beat.h), port(beat.v), sums, dtype, zero, beat.lr, beat.decay))
         return found
 
-    def run(self, beats: Sequence[Turns], swap: bool) -> None:
+    def run(self, beats: Sequence[Turns], swap: bool, preload: bool) -> None:
         """All beats of a nest, the exchange of the gradient at its end left out."""
         if swap:
             self.w = self.w_next
             self.multiplier = self.as_operand(self.w)
+        if preload:
+            self.g = self.g_next.copy()
         on_port: list[dict[str, Array]] = []
         for beat in beats:
-            if beat.op == "upd":
-                self.w = updated(self.w, self.g, beat.lr, beat.decay)
+            if beat.op in UPDATES:
+                self.g, self.w = updated(self.w, self.g, beat.lr, beat.decay)
                 self.multiplier = self.as_operand(self.w)
                 continue
             rows: dict[str, Array] = {}
@@ -136,9 +154,11 @@ class ArrayValues:
             on_port.append(rows)
             self._product(beat, rows)
 
-    def take(self, update: bool) -> None:
-        """g_out ← g (after `upd`: w), g ← 0."""
-        self.g_out = self.w if update else self.g
+    def take(self, op: str) -> None:
+        """g_out ← g (after `upd`: w), after `mupd` w_out ← w as well; g ← 0."""
+        self.g_out = self.w if op == "upd" else self.g
+        if op == "mupd":
+            self.w_out = self.w
         self.g = np.zeros(self.shape, self.accumulator.numpy)
 
     def _fetch(self, name: str, port: Port, on_port: Sequence[dict[str, Array]]) -> Array:
@@ -181,7 +201,9 @@ class ArrayValues:
     @property
     def registers(self) -> dict[str, Array]:
         """By name."""
-        return {"w_next": self.w_next, "w": self.w, "g": self.g, "g_out": self.g_out}
+        return {
+            "w_next": self.w_next, "w": self.w, "w_out": self.w_out, "g_next": self.g_next, "g": self.g, "g_out": self.g_out,
+        }  # fmt: skip
 
     def put(self, name: str, tile: Array) -> None:
         """Set a register; what the tile leaves out becomes 0."""

@@ -1,12 +1,13 @@
-"""The two shift chains down the columns of the array; column c runs c cycles behind column 0.
+"""The shift chains down the columns of the array: w_next, g_next, g_out and w_out.  Column c runs c cycles behind column 0.
 
 A transfer is R steps; step i of column c happens c cycles after the step's issue.
 
-    load   every step moves w_next one row down, row R−1−i of the tile enters row 0; row r is enabled in the steps i ≥ r
-    drain  every step puts out row R−1 and moves g_out one row down; row r is enabled in the steps i ≤ r
+    load   every step moves w_next or g_next one row down, row R−1−i of the tile enters row 0; row r is enabled in the steps i ≥ r
+    drain  every step puts out row R−1 and moves g_out or w_out one row down; row r is enabled in the steps i ≤ r
 
 The enables let the next exchange follow at once: rows that a load has not yet reached still hold the tile that a swap on its
-way will take, and rows that a drain has emptied may be refilled by a take.
+way will take, and rows that a drain has emptied may be refilled by a take.  Both chains that load share the lanes from the scratchpad,
+and both that drain those to it: one begins in a column when the other is through there.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from itertools import product
 
 import numpy as np
 
+from emulator.beats import scaled
 from emulator.links import Mask
 from emulator.memory import Array
 from emulator.ports import Side, Timetable, access
@@ -76,8 +78,25 @@ class WeightChain(_Chain):
         np.copyto(self.registers, self.above, where=enables)
 
 
+class AccumulatorChain(WeightChain):
+    """g_next; what enters a column is scaled at its head."""
+
+    def __init__(self, machine: Machine, timetable: Timetable, side: Side) -> None:
+        super().__init__(machine, timetable, side)
+        self.accumulator = machine.accumulator
+        self.scale = 1.0
+        """Of the step that issues."""
+        self.scales = np.ones(machine.cols, np.float32)
+        """In each column, that of its step."""
+
+    def shift(self, enables: Mask, entering: Array) -> None:
+        """The cycle's step of every column."""
+        self.scales[1:], self.scales[0] = self.scales[:-1].copy(), self.scale
+        super().shift(enables, scaled(entering, self.scales))
+
+
 class GradientChain(_Chain):
-    """g_out."""
+    """g_out, and likewise w_out."""
 
     def __init__(self, machine: Machine, timetable: Timetable, side: Side) -> None:
         super().__init__(machine, timetable, side, np.tri(machine.rows, dtype=np.bool_).T)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from emulator.nest import Nest, nest_at
-from isa.instructions import Instruction
+from isa.instructions import UPDATES, Instruction
 from isa.sequencer import Sequencer
 from isa.stream import Dim, Stream
 
@@ -16,7 +16,7 @@ class Code:
         self.unowned = unowned
         self.nests: dict[int, Nest | None] = {}
         for index, instruction in enumerate(instructions):
-            if instruction.op in ("loop", "fwd", "dx", "dw", "upd"):
+            if instruction.op in ("loop", "fwd", "dx", "dw", *UPDATES):
                 self.nests[index] = nest_at(self.sequencer, index, unowned)
         self.clipped = [clipped(streams(instruction)) for instruction in instructions]
         """Of each instruction, the dimensions whose extents depend on the loops."""

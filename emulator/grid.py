@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.beats import updated
-from emulator.chains import GradientChain, WeightChain
+from emulator.chains import AccumulatorChain, GradientChain, WeightChain
 from emulator.links import MACS, Links, Mask, Window
 from emulator.memory import Array, Memory, convert
 from emulator.ports import Access, Side, Timetable, nothing
@@ -26,9 +26,12 @@ class Exchange:
 
     issued: int
     swap: bool
+    preload: bool
     take: bool
     rates: tuple[float, float] | None
-    """Learning rate and decay of an `upd`."""
+    """Learning rate and decay of an `upd` or a `mupd`."""
+    apart: bool
+    """Whether it is a `mupd`, which puts velocity and weight into registers of their own."""
 
 
 class Grid:
@@ -54,7 +57,8 @@ class Grid:
         self.east, self.south, self.below = Side(0, rows), Side(rows, cols), Side(rows + cols, cols)
         self.leaving = Timetable(spad, rows + 2 * cols, depth)
         self.weights = WeightChain(machine, self.entering, self.above)
-        self.gradients = GradientChain(machine, self.leaving, self.below)
+        self.preloads = AccumulatorChain(machine, self.entering, self.above)
+        self.gradients, self.updates = (GradientChain(machine, self.leaving, self.below) for _ in range(2))
         self.exchanges: list[Exchange] = []
         self.waves = [_wave(age, rows, cols) for age in range(depth)]
 
@@ -89,22 +93,28 @@ class Grid:
         """One cycle of all that is under way."""
         window = self.links.window
         beats, loads, drains = now < self.quiet, self.weights.steps(now, window.load), self.gradients.steps(now, window.drain)
-        if beats or loads:
+        preloads, updates = self.preloads.steps(now, window.preload), self.updates.steps(now, window.update)
+        if beats or loads or preloads:
             self.entering.read(self.on_lanes, self.accumulator)
         if drains:
             leaving = self.gradients.shift(window.drains)
+        if updates:
+            weights = self.updates.shift(window.updates)
+            leaving = np.where(window.updates[-1], weights, leaving) if drains else weights
         if beats:
             self._execute(now, window)
         if loads:
             self.weights.shift(window.loads, self.on_above)
+        if preloads:
+            self.preloads.shift(window.preloads, self.on_above)
         # Whatever is written in this cycle can be read from the next one.
-        if drains:
+        if drains or updates:
             self.leaving.write(self.below, leaving)
         if now < self.last[MACS["fwd"]] + self.depth:
             self.leaving.write(self.south, window.south)
         if now < self.last[MACS["dx"]] + self.depth:
             self.leaving.write(self.east, window.east)
-        if beats or loads or drains:
+        if beats or loads or preloads or drains or updates:
             self.links.advance()
             self.entering.advance()
             self.leaving.advance()
@@ -114,13 +124,15 @@ class Grid:
         window.west[:], window.north[:] = self.on_west, self.on_north
         self.exchanges = [exchange for exchange in self.exchanges if now < exchange.issued + self.depth]
         for exchange in self.exchanges:
+            here = self.waves[now - exchange.issued]
             if exchange.swap:
-                here = self.waves[now - exchange.issued]
                 self.flat_w[here] = self.weights.flat[here]
+            if exchange.preload:
+                self.flat_g[here] = self.preloads.flat[here]
         self._multiply(now, window)
         for exchange in self.exchanges:
             if exchange.take:
-                self._take(self.waves[now - exchange.issued], exchange.rates)
+                self._take(self.waves[now - exchange.issued], exchange)
 
     def _multiply(self, now: int, window: Window) -> None:
         """The products and sums of all PEs; kinds of beats of which none is in flight are left out."""
@@ -143,12 +155,14 @@ class Grid:
         for kind, having in here.items():
             np.putmask(places[kind], having, result)
 
-    def _take(self, here: slice, rates: tuple[float, float] | None) -> None:
-        """`upd` and `take`, which leave their result in g_out and clear g."""
+    def _take(self, here: slice, exchange: Exchange) -> None:
+        """`take`, `upd` and `mupd`, which leave their result in g_out and clear g."""
         w, g, out = self.flat_w, self.flat_g, self.gradients.flat
-        if rates:
-            w[here] = updated(w[here], g[here], *rates)
-        out[here] = w[here] if rates else g[here]
+        if exchange.rates:
+            g[here], w[here] = updated(w[here], g[here], *exchange.rates)
+        out[here] = w[here] if exchange.rates and not exchange.apart else g[here]
+        if exchange.apart:
+            self.updates.flat[here] = w[here]
         g[here] = 0
 
 

@@ -1,8 +1,10 @@
 """A handshake between the array and one of its chains, one deep: what was put has to be got before more can be put."""
 
+from typing import NamedTuple, Self
+
 
 class Handshake:
-    """Times are cycles of issue.  Weights: `wload` puts, `swap` gets.  Gradients: `take` puts, `drain` gets.
+    """Times are cycles of issue.  Who puts and who gets: see `isa/chains.py`.
 
     What was put can be got ``delay`` cycles later; one cycle after that it was got, more can be put.
     """
@@ -26,3 +28,17 @@ class Handshake:
 
     def get(self, cycle: int) -> None:
         self.full, self.turn = False, cycle + 1
+
+
+class Handshakes(NamedTuple):
+    """Those of one array with its chains, by register: w_next, g_next, g_out, w_out."""
+
+    weights: Handshake
+    preloads: Handshake
+    gradients: Handshake
+    updates: Handshake
+
+    @classmethod
+    def of(cls, rows: int) -> Self:
+        """Of an array of so many rows."""
+        return cls(*[Handshake(rows) for _ in cls._fields])

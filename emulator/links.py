@@ -27,8 +27,8 @@ class Links:
         self.v = np.zeros((depth + rows) * cols, machine.accumulator.numpy)
         self.beats = np.zeros((len(MACS), 2 * depth), np.bool_)
         """[kind, at+d]: whether the beat that was issued d cycles ago is of that kind."""
-        self.loads, self.drains = np.zeros((2, depth + rows * cols), np.bool_)
-        """As ``h``: whether the registers of the chain shift into the PE."""
+        self.chains = np.zeros((4, depth + rows * cols), np.bool_)
+        """As ``h``, for w_next, g_next, g_out and w_out: whether the registers of the chain shift into the PE."""
         self.windows = [Window(self, at) for at in range(depth + 1)]
         self.at = depth
 
@@ -40,7 +40,7 @@ class Links:
         """To the next cycle."""
         if self.at == 0:
             self.at = self.depth
-            for moving, step in ((self.h, 1), (self.v, self.shape[1]), (self.beats.T, 1), (self.loads, 1), (self.drains, 1)):
+            for moving, step in ((self.h, 1), (self.v, self.shape[1]), (self.beats.T, 1), (self.chains.T, 1)):
                 moving[self.depth * step :] = moving[: len(moving) - self.depth * step].copy()
                 moving[: self.depth * step] = 0
         self.at -= 1
@@ -51,11 +51,13 @@ class Window:
 
     def __init__(self, links: Links, at: int) -> None:
         (rows, cols), size = links.shape, links.shape[0] * links.shape[1]
-        self.h, self.loads, self.drains = (moving[at : at + size].reshape(rows, cols) for moving in (links.h, links.loads, links.drains))
+        self.h, *chains = (moving[at : at + size].reshape(rows, cols) for moving in (links.h, *links.chains))
+        self.loads, self.preloads, self.drains, self.updates = chains
         """[r, c]."""
         self.v = links.v[at * cols : at * cols + size].reshape(rows, cols)
         self.beats = [np.ndarray(links.shape, np.bool_, kind[at:], 0, (1, 1)) for kind in links.beats]
         """[kind][r, c]: whether PE(r,c) has such a beat, the one that was issued r+c cycles ago."""
         # What enters and leaves at the edges.
         self.west, self.north, self.east, self.south = self.h[:, 0], self.v[0], self.h[:, -1], self.v[-1]
-        self.beat, self.load, self.drain = links.beats[:, at], self.loads[:, 0], self.drains[:, 0]
+        self.beat = links.beats[:, at]
+        self.load, self.preload, self.drain, self.update = (moving[:, 0] for moving in chains)

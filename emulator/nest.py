@@ -1,7 +1,7 @@
 """Beat nests: hardware loops that hold nothing but beats, which the fast engine executes as one.
 
 A nest is a perfect nest of loops around straight-line beats (a single beat is a nest without loops).  What makes it one action is decided
-once, from the code alone: weights are exchanged before its first beat or not at all, the gradient is taken after its last beat or
+once, from the code alone: weights and accumulators come before its first beat or not at all, the gradient is taken after its last beat or
 not at all, and the sums of two beats never meet, so that whole streams can be computed at once in any order.
 
 In both engines a nest is also what has the scratchpad's ports as one instruction (see `docs/ports.md`): where a machine counts these, what
@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from isa.instructions import HELD, Instruction, When
+from isa.instructions import ALWAYS, HELD, UPDATES, Instruction, When
 from isa.sequencer import Sequencer
 from isa.stream import Dim, Stream
 
@@ -41,6 +41,7 @@ class Beat:
     acc: Stream | None
     zero: When
     swap: When
+    preload: When
     take: When
     lr: float = 0.0
     decay: float = 0.0
@@ -56,7 +57,7 @@ class Beat:
 class Nest:
     """``loops`` from the outermost; ``depth`` loops lie around it, and the beats' flags speak of these only.
 
-    A `swap` of the first beat then means its first turn, a `take` of the last beat its last turn.
+    A `swap` or `preload` of the first beat then means its first turn, a `take` of the last beat its last turn.
     """
 
     depth: int
@@ -86,7 +87,7 @@ def nest_at(sequencer: Sequencer, index: int, unowned: int) -> Nest | None:
         loops.append(code[first])
         first += 1
     last = sequencer.partner[first - 1] if loops else first + 1
-    if any(code[i].op not in ("fwd", "dx", "dw", "upd") for i in range(first, last)) or first == last:
+    if any(code[i].op not in ("fwd", "dx", "dw", *UPDATES) for i in range(first, last)) or first == last:
         return None
     if any(code[last + i].op != "end" for i in range(len(loops))):
         return None
@@ -124,7 +125,7 @@ def _beats(body: Sequence[Instruction], unowned: int) -> tuple[Beat, ...]:
             instruction.op,
             unowned if instruction.provenance is None else instruction.provenance,
             sources["h"], sources["v"], args.get("acc"),
-            args.get("zero", never), args["swap"], When("first") if instruction.op == "upd" else args.get("take", never),
+            args.get("zero", never), args["swap"], args["preload"], ALWAYS if instruction.op in UPDATES else args.get("take", never),
             args.get("lr", 0.0), args.get("decay", 0.0),
         ))  # fmt: skip
     return tuple(beats)
@@ -134,7 +135,7 @@ def _seen_from_outside(beat: Beat, depth: int) -> Beat:
     def trim(when: When) -> When:
         return When(when.kind, tuple(level for level in when.levels if level < depth))
 
-    return replace(beat, zero=trim(beat.zero), swap=trim(beat.swap), take=trim(beat.take))
+    return replace(beat, zero=trim(beat.zero), swap=trim(beat.swap), preload=trim(beat.preload), take=trim(beat.take))
 
 
 def _flags_fit(nest: Nest, beats: Sequence[Beat]) -> bool:
@@ -146,9 +147,9 @@ def _flags_fit(nest: Nest, beats: Sequence[Beat]) -> bool:
 
     for number, beat in enumerate(beats):
         held = [source.beat for source in (beat.h, beat.v) if source and source.stream is None]
-        if beat.op == "upd" or any(before is None or before < 0 for before in held):
+        if beat.op in UPDATES or any(before is None or before < 0 for before in held):
             return False
-        if not (once(beat.swap, "first") if number == 0 else beat.swap.kind == "never"):
+        if not all(once(when, "first") if number == 0 else when.kind == "never" for when in (beat.swap, beat.preload)):
             return False
         if not (once(beat.take, "last") if number == len(beats) - 1 else beat.take.kind == "never"):
             return False

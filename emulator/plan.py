@@ -24,6 +24,7 @@ class Plan:
 
     turns: tuple[int, ...]
     swap: bool
+    preload: bool
     take: bool
     zeros: tuple[bool, ...]
     needs: tuple[Ports, ...]

@@ -5,6 +5,7 @@ Nothing here computes when that will be; the conditions are looked at anew in ev
 
 from collections import Counter
 
+from emulator.array_state import Slot
 from emulator.banks import Ports
 from emulator.board import Board
 from emulator.chains import GradientChain, WeightChain
@@ -156,26 +157,32 @@ class _ChainQueue(QueueMachine):
 
 class WeightQueue(_ChainQueue):
     def _blocked(self, instruction: Instruction) -> int | None:
-        board, array = self.board, self.array
-        taken = array.loads == array.swaps and (not array.loads or board.now >= array.last_swap + 1)
-        return super()._blocked(instruction) if taken else board.causes.weight_chain
+        free = self._register(instruction).can_put(self.board.now)
+        return super()._blocked(instruction) if free else self.board.causes.weight_chain
 
     def _issue(self, instruction: Instruction) -> None:
-        array = self.array
-        array.loads, array.last_load = array.loads + 1, self.board.now
-        self._tile(array.grid.weights, READ, instruction["src"])
+        grid = self.array.grid
+        self._register(instruction).put(self.board.now)
+        if instruction.op == "gload":
+            grid.preloads.scale = instruction["scale"]
+        self._tile(grid.weights if instruction.op == "wload" else grid.preloads, READ, instruction["src"])
+
+    def _register(self, instruction: Instruction) -> Slot:
+        return self.array.weights if instruction.op == "wload" else self.array.preloads
 
 
 class GradientQueue(_ChainQueue):
     def _blocked(self, instruction: Instruction) -> int | None:
-        board, array = self.board, self.array
-        taken = array.takes > array.drains and board.now >= array.last_take + board.machine.rows
-        return super()._blocked(instruction) if taken else board.causes.gradient_chain
+        taken = self._register(instruction).can_get(self.board.now)
+        return super()._blocked(instruction) if taken else self.board.causes.gradient_chain
 
     def _issue(self, instruction: Instruction) -> None:
-        array = self.array
-        array.drains, array.last_drain = array.drains + 1, self.board.now
-        self._tile(array.grid.gradients, WRITE, instruction["dst"])
+        grid = self.array.grid
+        self._register(instruction).get(self.board.now)
+        self._tile(grid.gradients if instruction.op == "drain" else grid.updates, WRITE, instruction["dst"])
+
+    def _register(self, instruction: Instruction) -> Slot:
+        return self.array.gradients if instruction.op == "drain" else self.array.updates
 
 
 class VectorQueue(QueueMachine):

@@ -72,6 +72,8 @@ def statements(steps: Iterable[Step], turns: Iterable[Advance], codes: Mapping[Q
 def _instruction(instruction: Instruction, step: Step, advance: Advance | None) -> list[Statement]:
     args = instruction.args
     match instruction.op:
+        case "gload" | "wdrain":
+            raise Unclear
         case "ld" | "st":
             return [Copy(access(args["dst"], step, advance), (access(args["src"], step, advance),))]
         case "wload":
@@ -94,9 +96,9 @@ def _nest(nest: Nest, step: Step, advance: Advance | None) -> list[Statement]:
     take: list[Statement] = [Copy(g_out, (g,)), Zero(g, ())]
     plan = step.plan
     if plan is None:
-        if nest.beats[-1].op == "upd":
-            raise Unclear
         return take
+    if plan.preload:
+        raise Unclear
     loops = list(zip(nest.levels, plan.turns, strict=True))
     found: list[Statement] = [Copy(w, (w_next,))] if plan.swap else []
     for beat, zero in zip(nest.beats, plan.zeros, strict=True):

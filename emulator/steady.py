@@ -115,7 +115,7 @@ class SteadyState:
             tuple([unit.finish for unit in self.units]),
             tuple(map(tuple, shared.tokens)),
             (
-                *[(handshake.full, max(0, handshake.turn - now)) for handshake in (*shared.weights, *shared.gradients)],
+                *[(handshake.full, max(0, handshake.turn - now)) for own in shared.handshakes for handshake in own],
                 max(0, shared.channel_free - now), *[array.lanes for array in arrays],
             ),
             self._waits() if limited else (),
@@ -127,7 +127,9 @@ class SteadyState:
         partners = [(queue, self.shared.channel_free) for queue in (Queue.dma_in, Queue.dma_out)]
         for array in self.arrays:
             queues = [queue.of(array.queue.number) for queue in (Queue.wchain, Queue.array, Queue.gchain)]
-            partners += [(queue, array.weights.turn) for queue in queues[:2]] + [(queue, array.gradients.turn) for queue in queues[1:]]
+            weights, preloads, gradients, updates = array.handshakes
+            partners += [(queue, handshake.turn) for queue in queues[:2] for handshake in (weights, preloads)]
+            partners += [(queue, handshake.turn) for queue in queues[1:] for handshake in (gradients, updates)]
         return tuple([(queue, max(self.units[queue].time, partner)) for queue, partner in partners])
 
     def _jump(self, before: State, state: State) -> bool:
@@ -257,7 +259,9 @@ class SteadyState:
                 shared.tokens[semaphore] = deque(token + cycles for token in shared.tokens[semaphore])
         # What no queue went on with is past, and how long it is past tells which cycles were waited for it.
         for array in self.arrays:
-            array.weights.turn += cycles * (Queue.wchain.of(array.queue.number) in moved)
-            array.gradients.turn += cycles * (Queue.gchain.of(array.queue.number) in moved)
+            weights, preloads, gradients, updates = array.handshakes
+            for queue, own in ((Queue.wchain, (weights, preloads)), (Queue.gchain, (gradients, updates))):
+                for handshake in own:
+                    handshake.turn += cycles * (queue.of(array.queue.number) in moved)
         shared.channel_free += cycles * bool(moved & {Queue.dma_in, Queue.dma_out})
         shared.claims.shift(moved, cycles)

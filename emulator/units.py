@@ -9,13 +9,15 @@ from emulator.claims import Claims
 from emulator.code import Code
 from emulator.costs import results_of, vector_cycles, words_of
 from emulator.counters import READ, WRITE, Causes, Counters, Slice
-from emulator.handshake import Handshake
+from emulator.handshake import Handshake, Handshakes
 from emulator.journal import Journal, Work
 from emulator.script import Script, Step
 from isa.instructions import IMM, Instruction, Queue
 from isa.program import Program
 from isa.stream import Stream
 
+_REGISTER = {"wload": 0, "gload": 1, "drain": 2, "wdrain": 3}
+"""Which of an array's handshakes they take part in."""
 _END: tuple[int, list[int], list[int]] = (-1, [], [])
 
 
@@ -40,9 +42,8 @@ class Shared:
         """The queues that share the channel."""
         self.banks = Banks(program.machine.scratchpad)
         self.claims = Claims(self.banks, len(program.machine.queues))
-        self.weights = [Handshake(program.machine.rows) for _ in range(program.machine.arrays)]
-        """Of each array, with its chain; likewise the next."""
-        self.gradients = [Handshake(program.machine.rows) for _ in range(program.machine.arrays)]
+        self.handshakes = [Handshakes.of(program.machine.rows) for _ in range(program.machine.arrays)]
+        """Of each array, with its chains."""
         self.causes = Causes.of(program)
 
 
@@ -51,8 +52,8 @@ class Unit:
 
     def __init__(self, queue: Queue, code: Code, shared: Shared) -> None:
         self.queue, self.code, self.shared = queue, code, shared
-        self.weights, self.gradients = shared.weights[queue.number], shared.gradients[queue.number]
-        """Its array's handshakes; only that and its chains look at them."""
+        self.handshakes = shared.handshakes[queue.number]
+        """Its array's; only that and its chains look at them."""
         self.steps = code.sequencer.steps(code.is_nest)
         self.works: dict[tuple[int, ...], Work] = {}
         self.time = 0
@@ -197,7 +198,12 @@ class Dma(Unit):
 
 
 class _Chain(Unit):
-    """Either chain of tiles: it is busy for as many cycles as the array has rows, and done when the last column is."""
+    """The queue of either chains of tiles: busy for as many cycles as the array has rows, and done when the last column is."""
+
+    @property
+    def handshake(self) -> Handshake:
+        """That of the register which the next instruction fills or empties."""
+        return self.handshakes[_REGISTER[self.code.sequencer.code[self.index].op]]
 
     def _tile(self, direction: int, stream: Stream) -> Work:
         """What the tile at the present counters counts."""
@@ -210,28 +216,28 @@ class _Chain(Unit):
 
 class WeightChain(_Chain):
     def start(self) -> int | None:
-        free = self.weights.put_at()
+        free = self.handshake.put_at()
         return None if free is None else max(self.time, free)
 
     def _execute(self, instruction: Instruction, start: int) -> None:
-        shared, work = self.shared, self._tile(READ, instruction["src"])
-        self._stall(shared.causes.weight_chain, self.weights.turn, work.provenance)
+        shared, work, handshake = self.shared, self._tile(READ, instruction["src"]), self.handshake
+        self._stall(shared.causes.weight_chain, handshake.turn, work.provenance)
         self._stall(shared.causes.scratchpad_ports, start, work.provenance)
-        self.weights.put(self.time)
-        self._occupy(work, shared.machine.cols - 1, "wload")
+        handshake.put(self.time)
+        self._occupy(work, shared.machine.cols - 1, instruction.op)
 
 
 class GradientChain(_Chain):
     def start(self) -> int | None:
-        taken = self.gradients.get_at()
+        taken = self.handshake.get_at()
         return None if taken is None else max(self.time, taken)
 
     def _execute(self, instruction: Instruction, start: int) -> None:
-        shared, work = self.shared, self._tile(WRITE, instruction["dst"])
-        self._stall(shared.causes.gradient_chain, self.gradients.turn, work.provenance)
+        shared, work, handshake = self.shared, self._tile(WRITE, instruction["dst"]), self.handshake
+        self._stall(shared.causes.gradient_chain, handshake.turn, work.provenance)
         self._stall(shared.causes.scratchpad_ports, start, work.provenance)
-        self.gradients.get(self.time)
-        self._occupy(work, shared.machine.cols - 1, "drain")
+        handshake.get(self.time)
+        self._occupy(work, shared.machine.cols - 1, instruction.op)
 
 
 class Vector(Unit):

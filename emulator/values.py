@@ -153,13 +153,13 @@ class Values:
             return [self._once(step, streams(instruction), (), lambda: self._instruction(instruction, counters, array))]
         nest = code.nest(step.instruction)
         if plan is None:
-            return [(array.take, (nest.beats[-1].op == "upd",))]
-        turns, swap, zeros = plan.turns, plan.swap, plan.zeros
+            return [(array.take, (nest.beats[-1].op,))]
+        turns, swap, preload, zeros = plan.turns, plan.swap, plan.preload, plan.zeros
         used = [stream for beat in nest.beats for stream in beat.streams]
-        make = lambda: (array.run, (array.beats(nest, counters, turns, zeros), swap))  # noqa: E731
-        found = [self._once(step, used, (turns, swap, zeros), make)]
+        make = lambda: (array.run, (array.beats(nest, counters, turns, zeros), swap, preload))  # noqa: E731
+        found = [self._once(step, used, (turns, swap, preload, zeros), make)]
         if plan.take and plan.tail is None:
-            found.append((array.take, (nest.beats[0].op == "upd",)))
+            found.append((array.take, (nest.beats[0].op,)))
         return found
 
     def _once(self, step: Step, streams: Sequence[Stream], how: tuple[object, ...], make: Callable[[], Action]) -> Action:
@@ -182,8 +182,11 @@ class Values:
                 return _copy, (self.memories[dst.space].view(dst, counters), self.memories[src.space].view(src, counters), dst.dtype)
             case "wload":
                 return array.load, (spad.view(instruction["src"], counters),)
-            case "drain":
-                return array.drain, (spad.view(instruction["dst"], counters), instruction["dst"].dtype)
+            case "gload":
+                return array.load_scaled, (spad.view(instruction["src"], counters), instruction["scale"])
+            case "drain" | "wdrain":
+                register = "g_out" if instruction.op == "drain" else "w_out"
+                return array.drain, (register, spad.view(instruction["dst"], counters), instruction["dst"].dtype)
             case _ if words_of(instruction["dst"], counters):
                 return prepared(instruction, spad, counters), ()
         return _nothing, ()

@@ -17,9 +17,9 @@ from isa.vector import FUNCTIONS
 QUEUE_DOCS = {
     Queue.dma_in: "DRAM → scratchpad",
     Queue.dma_out: "scratchpad → DRAM",
-    Queue.wchain: "the chain that brings weights: scratchpad → w_next",
+    Queue.wchain: "the chain that brings weights and velocities: scratchpad → w_next, g_next",
     Queue.array: "the beats of the array",
-    Queue.gchain: "the chain that takes gradients: g_out → scratchpad",
+    Queue.gchain: "the chain that takes gradients and weights: g_out, w_out → scratchpad",
     Queue.vector: "what is no product",
 }
 """What each queue is for, in a few words."""

@@ -201,7 +201,10 @@ def _when(name: str, doc: str) -> Field:
 
 _ALL = tuple(Queue)
 _SWAP = _when("swap", "the wave exchanges the weights: w ← w_next, before the beat uses them; waits until they are loaded")
+_PRELOAD = _when("preload", "the wave brings accumulators: g ← g_next, before the beat uses them; waits until they are loaded")
 _ZERO = _when("zero", "partial sums enter as 0 instead of being read")
+_RATE = Field("lr", FieldKind.FLOAT, "learning rate η")
+_DECAY = Field("decay", FieldKind.FLOAT, "weight decay λ", default=0.0)
 
 _ROWS = [
     Spec("loop", 0x01, _ALL, (
@@ -231,32 +234,42 @@ _ROWS = [
         _stream("src", "at most R × C weights, the rows in up to three dimensions; what it leaves out becomes 0", dims=_TILE),
     ), "Shift a tile into w_next, R steps, column c delayed by c. Starts at the earliest one cycle after the issue of the swap "
        "that took the tile before; a swap may issue R cycles after the start. Finishes R+C−1 cycles after its start."),
+    Spec("gload", 0x21, (Queue.wchain,), (
+        _stream("src", "at most R × C words, the rows in up to three dimensions; what it leaves out becomes 0", dims=_TILE),
+        Field("scale", FieldKind.FLOAT, "what every word is multiplied with at the head of its column, rounded to fp32 (the momentum μ)",
+              default=1.0),
+    ), "Shift a tile, scaled, into g_next, for the accumulators to begin with; as `wload`, through the same lanes, with `preload` "
+       "in place of `swap`."),
     Spec("fwd", 0x30, (Queue.array,), (
         _stream("h", "operand entering row r from the west (X in Y = X·W): at most R lanes, in up to three dimensions", dims=_LANES),
         _stream("acc", "partial sums entering and leaving column c at one address (Y): at most C lanes", dims=_SUMS, writes=True),
-        _ZERO, _SWAP,
+        _ZERO, _SWAP, _PRELOAD,
     ), "One beat: v_out = v_in + h_in·w. The sums leave at the south; a beat reads its sums R cycles or more after the `fwd`, and C "
        "cycles or more after the `dx`, that last wrote the same row (same base address) was issued, and is held up until then."),
     Spec("dx", 0x31, (Queue.array,), (
         _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=_SUMS),
         _stream("acc", "partial sums entering and leaving row r at one address (dX): at most R lanes", dims=_SUMS, writes=True),
-        _ZERO, _SWAP,
+        _ZERO, _SWAP, _PRELOAD,
     ), "One beat: h_out = h_in + v_in·w. The sums leave at the east; held up as `fwd`."),
     Spec("dw", 0x32, (Queue.array,), (
         _operand("h", "operand entering row r from the west (X), or `held`: at most R lanes, in up to three dimensions", dims=_LANES),
         _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=_SUMS),
         _SWAP,
         _when("take", "after the beat: g_out ← g, g ← 0; waits until the drain before has started"),
+        _PRELOAD,
     ), "One beat: g = g + h_in·v_in."),
-    Spec("upd", 0x33, (Queue.array,), (
-        Field("lr", FieldKind.FLOAT, "learning rate η"),
-        Field("decay", FieldKind.FLOAT, "weight decay λ", default=0.0),
-        _SWAP,
-    ), "One beat: w = w − η·(g + λ·w), then g_out ← w and g ← 0: the chain takes the new weight. Waits as `take`."),
+    Spec("upd", 0x33, (Queue.array,), (_RATE, _DECAY, _SWAP, _PRELOAD),
+         "One beat: w = w − η·(g + λ·w), then g_out ← w and g ← 0: the chain takes the new weight. Waits as `take`."),
+    Spec("mupd", 0x34, (Queue.array,), (_RATE, _DECAY, _SWAP, _PRELOAD),
+         "One beat: g = g + λ·w and w = w − η·g, then g_out ← g, w_out ← w and g ← 0: the chain takes the new velocity and the new "
+         "weight. Waits as `take`, and until the `wdrain` before has started."),
     Spec("drain", 0x40, (Queue.gchain,), (
         _stream("dst", "at most R rows × C columns, the rows in up to three dimensions", dims=_TILE, reads=False, writes=True),
     ), "Shift g_out out at the south, R steps, column c delayed by c. Starts at the earliest R cycles after the issue of the take; "
        "the next take may issue one cycle after the start. Finishes R+C−1 cycles after its start."),
+    Spec("wdrain", 0x41, (Queue.gchain,), (
+        _stream("dst", "at most R rows × C columns, the rows in up to three dimensions", dims=_TILE, reads=False, writes=True),
+    ), "Shift w_out out, which a `mupd` has left there; as `drain`, through the same lanes."),
     Spec("vec", 0x50, (Queue.vector,), (
         Field("fn", FieldKind.FUNCTION, "the function, see the table of vector functions"),
         _stream("dst", "result", reads=False, writes=True),
@@ -271,6 +284,9 @@ _ROWS = [
         _stream("a", "operand, with the same shape"),
     ), "Reduce in fp32; dst is overwritten. Takes `latency` + ⌈words of a / lanes⌉ cycles."),
 ]
+
+UPDATES = ("upd", "mupd")
+"""The beats that update weights: they always take."""
 
 INSTRUCTIONS = {spec.op: spec for spec in _ROWS}
 BY_CODE = {spec.code: spec for spec in _ROWS}

@@ -87,13 +87,14 @@ def _introduction() -> list[str]:
         "",
         "A program is the code of in-order queues: six on a machine of one array. Each queue is a sequencer with hardware "
         "loops of its own; queues meet through "
-        "semaphores, and the array meets its two chains through `swap` (each takes the tile of one `wload`) and `take` (each gives one "
-        "`drain` its tile). A queue issues at most one instruction a cycle; `loop`, `end`, `wait` and `signal` take none. Where the "
+        "semaphores, and the array meets its chains through `swap` (each takes the tile of one `wload`) and `take` (each gives one "
+        "`drain` its tile), and where velocities are updated in it through `preload` (of a `gload`) and `mupd` (for a `wdrain`, too). "
+        "A queue issues at most one instruction a cycle; `loop`, `end`, `wait` and `signal` take none. Where the "
         "machine's scratchpad has ports to count, instructions wait for these, too, and may take longer than is said here: see `ports.md`.",
         "",
         *_table(["queue", "code", "what it does"], [[f"`{q.name}`", str(q.value), QUEUE_DOCS[q]] for q in Queue]),
         "On a machine of several arrays, each further one has three queues of its own, which run the same instructions: "
-        f"{_further(1)}, then {_further(2)}, and so on, at most {MAX_ARRAYS} arrays in all. `swap` and `take` meet the chains of the "
+        f"{_further(1)}, then {_further(2)}, and so on, at most {MAX_ARRAYS} arrays in all. These flags meet the chains of the "
         "beat's own array, and what is said below of partial sums holds within one array. Between arrays, as between all queues, only "
         "semaphores give an order.",
         "",

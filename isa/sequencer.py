@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from isa.instructions import Instruction, When
+from isa.chains import steps_of
+from isa.instructions import Instruction
 from isa.stream import MAX_LOOPS
 
 Step = tuple[int, list[int], list[int]]
 """(index of the instruction, counters, turns) of the enclosing loops, outermost first; the lists change as the walk goes on."""
-
-_SYNC_OPS = frozenset({"wait", "signal", "wload", "drain", "upd"})
-_SYNC_FLAGS = ("swap", "take")
 
 
 class LoopError(Exception):
@@ -28,11 +26,8 @@ def turns(loop: Instruction, counters: Sequence[int]) -> int:
 
 
 def synchronises(instruction: Instruction) -> bool:
-    """Whether other queues can notice when this instruction is executed: semaphores, the two chains, ``swap`` and ``take``."""
-    if instruction.op in _SYNC_OPS:
-        return True
-    args = instruction.args
-    return any(isinstance(args.get(flag), When) and args[flag].kind != "never" for flag in _SYNC_FLAGS)
+    """Whether other queues can notice when this instruction is executed: semaphores, and what the array and its chains hand each other."""
+    return instruction.op in ("wait", "signal") or bool(steps_of(instruction))
 
 
 class Sequencer:

@@ -39,6 +39,7 @@ class Operand(IntEnum):
     dX = 4
     dW = 5
     dY = 6
+    velocity = 7
 
 
 def reach(dims: Iterable[tuple[int, int]]) -> tuple[int, int]:

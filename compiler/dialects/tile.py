@@ -34,7 +34,17 @@ from xdsl.utils.exceptions import VerifyException
 
 from compiler.dialects.tile_base import DRAM, SPAD, MemRef, TileOp, in_dram, memref, memref_of, optional_int, verify_space
 from compiler.dialects.tile_epilogue import EpilogueOp, PieceOp
-from compiler.dialects.tile_loops import BeatOp, DrainOp, ForOp, NestOp, ResidentOp, StageOp, UpdateOp
+from compiler.dialects.tile_loops import (
+    BeatOp,
+    DrainOp,
+    DrainWeightsOp,
+    ForOp,
+    NestOp,
+    PreloadOp,
+    ResidentOp,
+    StageOp,
+    UpdateOp,
+)
 from compiler.dialects.tile_work import BlocksOp, CopyOp, MapOp, PoolGradOp, PoolOp, ReduceOp, SgdOp, TransposeOp, WindowOp
 from compiler.dialects.train import ints, to_ints
 from compiler.dialects.train_base import within
@@ -185,9 +195,9 @@ def written(op: Operation) -> list[SSAValue]:
             return [*op.weights, *op.buffers]
         case BeatOp():
             return [] if op.kind.data == "dw" else [op.second]
-        case DrainOp():
+        case DrainOp() | DrainWeightsOp():
             return [op.dst, *op.slot]
-        case ResidentOp():
+        case ResidentOp() | PreloadOp():
             return [*op.slot]
         case StageOp():
             return [op.panel] if op.way.data == "in" else [op.panel, op.tensor]
@@ -196,15 +206,15 @@ def written(op: Operation) -> list[SSAValue]:
 
 
 __all__ = [
-    "DRAM", "SPAD", "BeatOp", "BlocksOp", "BufferOp", "CopyOp", "DrainOp", "EpilogueOp", "ForOp", "MapOp", "MemRef", "NestOp", "PieceOp",
-    "PoolGradOp", "PoolOp", "ProgramOp", "PublishOp", "ReduceOp", "ResidentOp", "SgdOp", "SliceOp", "StageOp", "TensorOp", "Tile", "TileOp",
-    "TransposeOp", "UpdateOp", "ViewOp", "WindowOp", "in_dram", "memref", "memref_of", "written",
+    "DRAM", "SPAD", "BeatOp", "BlocksOp", "BufferOp", "CopyOp", "DrainOp", "DrainWeightsOp", "EpilogueOp", "ForOp", "MapOp", "MemRef",
+    "NestOp", "PieceOp", "PoolGradOp", "PoolOp", "PreloadOp", "ProgramOp", "PublishOp", "ReduceOp", "ResidentOp", "SgdOp", "SliceOp",
+    "StageOp", "TensorOp", "Tile", "TileOp", "TransposeOp", "UpdateOp", "ViewOp", "WindowOp", "in_dram", "memref", "memref_of", "written",
 ]  # fmt: skip
 
 Tile = Dialect(
     "tile",
     [
         ProgramOp, TensorOp, PublishOp, BufferOp, ViewOp, SliceOp, WindowOp, BlocksOp, CopyOp, MapOp, ReduceOp, TransposeOp, PoolOp,
-        PoolGradOp, SgdOp, NestOp, ForOp, ResidentOp, DrainOp, StageOp, BeatOp, UpdateOp, EpilogueOp, PieceOp,
+        PoolGradOp, SgdOp, NestOp, ForOp, ResidentOp, PreloadOp, DrainOp, DrainWeightsOp, StageOp, BeatOp, UpdateOp, EpilogueOp, PieceOp,
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import (
     FloatAttr,
     IntegerAttr,
     StringAttr,
+    UnitAttr,
     f64,
     i64,
 )
@@ -26,7 +27,7 @@ from xdsl.irdl import (
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
-from compiler.dialects.tile_base import SPAD, MemRef, TileOp, in_dram, verify_axes, verify_space, verify_tag
+from compiler.dialects.tile_base import DRAM, SPAD, MemRef, TileOp, in_dram, verify_axes, verify_space, verify_tag
 
 BEATS = ("fwd", "dx", "dw")
 
@@ -81,12 +82,14 @@ class NestOp(TileOp):
             raise VerifyException(f"{self.shared_by} arrays cannot share the loop over {self.across.data!r}")
         each, parts = self.shared_by, self.across.data in self.stream.data
         for op in self.walk():
-            if isinstance(op, ResidentOp) and op.slot and len(op.slot) != (1 if parts else each):
+            if isinstance(op, ResidentOp | PreloadOp) and op.slot and len(op.slot) != (1 if parts else each):
                 raise VerifyException("a slot for each array where their tiles differ, one for all where they do not")
             if isinstance(op, DrainOp) and op.slot and len(op.slot) not in (each, each + (1 if parts else each)):
                 raise VerifyException("a slot for each array, and as many of what earlier blocks have summed as are stored")
             if isinstance(op, DrainOp) and op.adds and len(op.slot) != each:
                 raise VerifyException("what is added in the scratchpad has a slot for each array")
+            if isinstance(op, DrainWeightsOp) and len(op.slot) != each:
+                raise VerifyException("a slot for each array")
             if isinstance(op, DrainOp) and not op.slot and parts:
                 raise VerifyException("accumulators of several arrays are added on their way to DRAM")
 
@@ -133,8 +136,31 @@ class ResidentOp(IRDLOperation):
 
 
 @irdl_op_definition
+class PreloadOp(IRDLOperation):
+    """Let the accumulators begin with a tile from DRAM, scaled; it comes through ``slot``, each array's own."""
+
+    name = "tile.preload"
+    src = operand_def(MemRef)
+    slot = var_operand_def(MemRef)
+    axes = prop_def(StringAttr)
+    tag = prop_def(StringAttr)
+    scale = prop_def(FloatAttr[Float64Type])
+    assembly_format = "$src $axes `as` $tag `times` $scale `through` $slot attr-dict `:` type($src) `,` type($slot)"
+
+    def __init__(self, src: SSAValue, axes: str, tag: str, scale: float, *slots: SSAValue) -> None:
+        super().__init__(
+            operands=[src, list(slots)],
+            properties={"axes": StringAttr(axes), "tag": StringAttr(tag), "scale": FloatAttr(scale, f64)},
+        )
+
+    def verify_(self) -> None:
+        verify_axes(self, self.axes, self.src)
+        verify_space(self, self.src, DRAM)
+
+
+@irdl_op_definition
 class DrainOp(IRDLOperation):
-    """Take the accumulators, or after a ``tile.update`` the weights, out of the array; to DRAM through a slot.
+    """Take the accumulators, or after a ``tile.update`` without velocity the weights, out of the array; to DRAM through a slot.
 
     To the scratchpad they go directly; or through a slot, from which they are added to what is there.  Each array has a slot of its own.
     For DRAM, with a second slot, they are added to what is there, which comes through that one: there are as many as tiles at a time, one
@@ -171,6 +197,27 @@ class DrainOp(IRDLOperation):
         verify_axes(self, self.axes, self.dst)
         if in_dram(self.dst) and not self.slot:
             raise VerifyException("a tile for DRAM goes through a slot")
+
+
+@irdl_op_definition
+class DrainWeightsOp(IRDLOperation):
+    """Take the weights that a ``tile.update`` left beside the velocity out of the array; to DRAM through a slot, each array's own."""
+
+    name = "tile.drain_weights"
+    dst = operand_def(MemRef)
+    slot = var_operand_def(MemRef)
+    axes = prop_def(StringAttr)
+    tag = prop_def(StringAttr)
+    assembly_format = "$dst $axes `as` $tag `through` $slot attr-dict `:` type($dst) `,` type($slot)"
+
+    def __init__(self, dst: SSAValue, axes: str, tag: str, *slots: SSAValue) -> None:
+        super().__init__(
+            operands=[dst, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
+        )
+
+    def verify_(self) -> None:
+        verify_axes(self, self.axes, self.dst)
+        verify_space(self, self.dst, DRAM)
 
 
 @irdl_op_definition
@@ -252,12 +299,15 @@ class BeatOp(IRDLOperation):
 
 @irdl_op_definition
 class UpdateOp(IRDLOperation):
-    """The weight update in place: w ← w − η·(g + λ·w)."""
+    """The weight update in place: w ← w − η·(g + λ·w); with ``velocity`` the accumulators become that, g ← g + λ·w, and leave, too."""
 
     name = "tile.update"
     lr = prop_def(FloatAttr[Float64Type])
     decay = prop_def(FloatAttr[Float64Type])
-    assembly_format = "`lr` $lr `decay` $decay attr-dict"
+    velocity = opt_prop_def(UnitAttr)
+    assembly_format = "`lr` $lr `decay` $decay (`velocity` $velocity^)? attr-dict"
 
-    def __init__(self, lr: float, decay: float) -> None:
-        super().__init__(properties={"lr": FloatAttr(lr, f64), "decay": FloatAttr(decay, f64)})
+    def __init__(self, lr: float, decay: float, *, velocity: bool = False) -> None:
+        super().__init__(
+            properties={"lr": FloatAttr(lr, f64), "decay": FloatAttr(decay, f64), "velocity": UnitAttr() if velocity else None}
+        )

@@ -97,6 +97,7 @@ class _Walk:
         self.done: set[Operation] = set()
 
     def graph(self, graph: train.GraphOp) -> None:
+        self.builder.momentum = self.fused_update and any(map(self.preloads, graph.body.block.ops))
         for op in graph.body.block.ops:
             if op not in self.done:
                 self.operation(op)
@@ -135,13 +136,28 @@ class _Walk:
             update = self.fusable(pair) if wanted else None
             nest = Nest(self.builder, products, fuses=update is not None)
             fused = None if nest.in_blocks else update
+            self.velocity(fused)
             nest.emit(fused if products[-1].role.data == "dw" else None)
         self.done |= set(pair)
         if fused is not None:
             self.done.add(fused)
 
+    def preloads(self, op: Operation) -> bool:
+        """Whether an operation is a product whose accumulators may begin with a velocity."""
+        if not isinstance(op, train.ProductOp) or op.role.data != "dw":
+            return False
+        updates = any(isinstance(user, train.UpdateOp) and user.momentum.value.data for user in self.builder.users(op.result))
+        return updates and self.builder.choice(op).fuses and self.builder.mapping(op).beat("dw") == "dw"
+
+    def velocity(self, fused: train.UpdateOp | None) -> None:
+        """The velocity of an update, which the graph names first where it is updated, has to be there where that is fused."""
+        for leaf in [self.builder.root(value).owner for value in fused.inputs[2:]] if fused else []:
+            if isinstance(leaf, Operation) and leaf not in self.done:
+                self.operation(leaf)
+                self.done.add(leaf)
+
     def fusable(self, pair: list[train.ProductOp]) -> train.UpdateOp | None:
-        """The update that can happen in the array: plain SGD on a weight that nothing later reads."""
+        """The update that can happen in the array: of a weight that nothing later reads, with momentum by a velocity of its own."""
         dw = pair[-1]
         if dw.role.data != "dw":
             return None
@@ -154,6 +170,8 @@ class _Walk:
         readers = set(self.builder.users(update.inputs[0])) - {update}
         mapping = self.builder.mapping(dw)
         in_place = mapping.beat("dw") == "dw" and isinstance(weight.owner, train.LeafOp)
-        if update.momentum.value.data or not in_place or not readers <= self.done | set(pair):
+        velocities = [self.builder.root(value) for value in update.inputs[2:]]
+        own = all(isinstance(v.owner, train.LeafOp) and set(self.builder.users(v)) == {update} for v in velocities)
+        if not in_place or not own or not readers <= self.done | set(pair):
             return None
         return update

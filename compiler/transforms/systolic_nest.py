@@ -32,6 +32,9 @@ class Nest:
         """The stage or epilogue of each panel, and the loops around it: they choose its slot."""
         self.resident = next((inner for inner in op.walk() if isinstance(inner, tile.ResidentOp)), None)
         self.drain = next((inner for inner in op.walk() if isinstance(inner, tile.DrainOp)), None)
+        self.preload = next((inner for inner in op.walk() if isinstance(inner, tile.PreloadOp)), None)
+        self.weights = next((inner for inner in op.walk() if isinstance(inner, tile.DrainWeightsOp)), None)
+        """Those that leave beside the accumulators."""
         self.update = next((inner for inner in op.walk() if isinstance(inner, tile.UpdateOp)), None)
         self.beats = [inner for inner in op.walk() if isinstance(inner, tile.BeatOp)]
         self.accesses: list[Access] = []

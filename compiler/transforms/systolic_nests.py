@@ -50,7 +50,7 @@ class _Lowering(Nest):
         loops = [Loop(f.axis.data, f.extent.value.data, f.step.value.data) for f in self.tile_loops()]
         tiles = [prod(self.share(loop, number).count if loop.axis == self.across else loop.count for loop in loops)
                  for number in range(self.arrays)]  # fmt: skip
-        for op in (self.resident, self.drain):
+        for op in (self.resident, self.preload, self.weights, self.drain):
             for number, slot in enumerate(op.slot if op is not None else ()):
                 self.context.advance(slot, tiles[number % self.arrays])
         return Piece({queue: ops for queue, ops in code.items() if ops}, list(dict.fromkeys(self.accesses)), self.provenance())
@@ -143,23 +143,25 @@ class _Lowering(Nest):
     def step(self, queue: Queue, op: Operation, stack: Stack) -> list[Operation]:
         """A queue's share of an operation other than beats."""
         match op, queue.unit:
-            case tile.ResidentOp(), Queue.dma_in if op.slot:
+            case tile.ResidentOp() | tile.PreloadOp(), Queue.dma_in if op.slot:
                 return rings.load(self, op, stack)
             case tile.ResidentOp(), Queue.wchain:
                 return rings.wload(self, queue, op, stack)
+            case tile.PreloadOp(), Queue.wchain:
+                return rings.gload(self, queue, op, stack)
             case tile.StageOp(), Queue.dma_in if op.way.data in ("in", "inout"):
                 return load_panel(self, op, stack)
             case tile.StageOp(), Queue.vector if op.way.data == "zeroed":
                 return clear_panel(self, op, stack)
             case tile.UpdateOp(), Queue.array:
-                return [self.make("upd", lr=op.lr.value.data, decay=op.decay.value.data)]
-            case tile.DrainOp(), Queue.gchain:
+                return [self.make("mupd" if op.velocity else "upd", lr=op.lr.value.data, decay=op.decay.value.data)]
+            case tile.DrainOp() | tile.DrainWeightsOp(), Queue.gchain:
                 return rings.drained(self, queue, op, stack)
             case tile.DrainOp(), Queue.dma_in if op.before:
                 return rings.reload(self, op, stack)
             case tile.DrainOp(), Queue.vector if op.slot and rings.adds(self, op):
                 return rings.accumulate(self, op, stack)
-            case tile.DrainOp(), Queue.dma_out if op.slot and not op.adds:
+            case tile.DrainOp() | tile.DrainWeightsOp(), Queue.dma_out if op.slot and tile.in_dram(op.dst):
                 return rings.store(self, op, stack)
             case _:
                 return []
@@ -176,6 +178,7 @@ class _Lowering(Nest):
         first, last = self.beats[0], next((b for b in reversed(self.beats) if b.kind.data == "dw"), None)
         turns = tuple(level for level, loop in enumerate(stack) if loop.axis in self.time)
         swap = When("first", turns) if op is first and self.resident is not None else NEVER
+        preload = swap if self.preload is not None else NEVER
         take = (When("last", turns) if turns else ALWAYS) if op is last and self.drain is not None and self.update is None else NEVER
         product, kind = op.product.data, op.kind.data
         lanes = {"fwd": (self.rows, self.cols), "dx": (self.cols, self.rows), "dw": (self.rows, self.cols)}[kind]
@@ -186,12 +189,12 @@ class _Lowering(Nest):
             self.touch(queue, Memory.of(value), writes=sums, sums=sums)
         if kind == "dw":
             held = {"h": streams[0], "v": streams[1]} | self.held(op, [b for b in body if isinstance(b, tile.BeatOp)])
-            return [self.make("dw", product, **held, swap=swap, take=take)]
+            return [self.make("dw", product, **held, swap=swap, take=take, preload=preload)]
         zero = NEVER
         if op.sums is not None:
             zero = When("first", tuple(level for level, loop in enumerate(stack) if loop.axis in op.sums.data))
         port = "h" if kind == "fwd" else "v"
-        args: dict[str, object] = {port: streams[0], "acc": streams[1], "zero": zero, "swap": swap}
+        args: dict[str, object] = {port: streams[0], "acc": streams[1], "zero": zero, "swap": swap, "preload": preload}
         return [self.make(kind, product, **args)]
 
     def held(self, op: tile.BeatOp, beats: list[tile.BeatOp]) -> dict[str, str]:

@@ -14,6 +14,8 @@ from compiler.transforms.systolic_streams import Memory, dim_of, ring_of
 from isa.instructions import Queue
 from isa.stream import Dim, Operand, Stream
 
+Moved = tile.ResidentOp | tile.PreloadOp | tile.DrainOp | tile.DrainWeightsOp
+
 
 def _tile_dims(nest: Nest, memory: Memory, axes: str, stack: Stack) -> list[Dim]:
     """A tile of a whole tensor, rows of the array and columns in stored order."""
@@ -46,7 +48,7 @@ def _at_dram(nest: Nest, tensor: SSAValue, slot: SSAValue, axes: str, tag: str, 
     return far, _slot_stream(nest, slot, _slot_dims(Memory.of(slot), dims), tag, stack)
 
 
-def _at_array(nest: Nest, queue: Queue, op: tile.ResidentOp | tile.DrainOp, tensor: SSAValue, stack: Stack) -> Stream:
+def _at_array(nest: Nest, queue: Queue, op: Moved, tensor: SSAValue, stack: Stack) -> Stream:
     """A tile where the array's chain finds or leaves it: in its ring, or in the whole tensor if there is none."""
     memory, axes, tag = Memory.of(tensor), op.axes.data, op.tag.data
     dims = _tile_dims(nest, memory, axes, stack)
@@ -63,9 +65,7 @@ def _token(nest: Nest, name: str, slot: SSAValue | None = None) -> int:
     return nest.context.semaphore(name, 0 if slot is None else Memory.of(slot).slots)
 
 
-def _load(
-    nest: Nest, src: SSAValue, slot: SSAValue, op: tile.ResidentOp | tile.DrainOp, rings: Sequence[str], stack: Stack
-) -> list[Operation]:
+def _load(nest: Nest, src: SSAValue, slot: SSAValue, op: Moved, rings: Sequence[str], stack: Stack) -> list[Operation]:
     """A tile from DRAM into its ring, for the readers of these names."""
     nest.touch(Queue.dma_in, Memory.of(src), writes=False)
     nest.context.reads(src)
@@ -82,11 +82,13 @@ def _weights(nest: Nest, number: int) -> str:
     return numbered(f"w.all{nest.arrays}" if nest.summed else "w", number)
 
 
-def load(nest: Nest, op: tile.ResidentOp, stack: Stack) -> list[Operation]:
-    """Stationary tiles from DRAM: one for all arrays, or each array's own."""
+def load(nest: Nest, op: tile.ResidentOp | tile.PreloadOp, stack: Stack) -> list[Operation]:
+    """Tiles for the array from DRAM: one for all arrays, or each array's own."""
+    views = nest.views(stack)
+    if isinstance(op, tile.PreloadOp):
+        return [code for number, own in views for code in _load(nest, op.src, op.slot[number], op, [numbered("v", number)], own)]
     if nest.summed:
         return _load(nest, op.src, op.slot[0], op, [_weights(nest, number) for number in range(nest.arrays)], stack)
-    views = nest.views(stack)
     return [code for number, own in views for code in _load(nest, op.src, op.slot[number], op, [_weights(nest, number)], own)]
 
 
@@ -102,21 +104,33 @@ def wload(nest: Nest, queue: Queue, op: tile.ResidentOp, stack: Stack) -> list[O
     return [*before, nest.wait(_token(nest, f"{ring}.full")), code, nest.signal(empty)]
 
 
-def drained(nest: Nest, queue: Queue, op: tile.DrainOp, stack: Stack) -> list[Operation]:
-    """Accumulators from the array into their ring, or into a whole tensor."""
-    number = queue.number
-    after = [nest.signal(nest.context.semaphore(numbered("g.free", number), 1))] if nest.single else []
-    code = nest.make("drain", dst=_at_array(nest, queue, op, op.dst, stack))
+def gload(nest: Nest, queue: Queue, op: tile.PreloadOp, stack: Stack) -> list[Operation]:
+    """A tile from its ring for the accumulators to begin with."""
+    ring = numbered("v", queue.number)
+    code = nest.make("gload", src=_at_array(nest, queue, op, op.src, stack), scale=op.scale.value.data)
+    return [nest.wait(_token(nest, f"{ring}.full")), code, nest.signal(_token(nest, f"{ring}.empty", op.slot[queue.number]))]
+
+
+def _out(op: tile.DrainOp | tile.DrainWeightsOp, number: int) -> str:
+    """The ring through which an array's tiles leave."""
+    return numbered("u" if isinstance(op, tile.DrainWeightsOp) else "s" if op.adds else "g", number)
+
+
+def drained(nest: Nest, queue: Queue, op: tile.DrainOp | tile.DrainWeightsOp, stack: Stack) -> list[Operation]:
+    """Accumulators or weights from the array into their ring, or into a whole tensor; the accumulators come last."""
+    number, last = queue.number, isinstance(op, tile.DrainOp)
+    after = [nest.signal(nest.context.semaphore(numbered("g.free", number), 1))] if nest.single and last else []
+    code = nest.make("drain" if last else "wdrain", dst=_at_array(nest, queue, op, op.dst, stack))
     if not op.slot:
         return [code, *after]
-    ring = numbered("s" if op.adds else "g", number)
+    ring = _out(op, number)
     empty = nest.wait(_token(nest, f"{ring}.empty", op.slot[number]))
     return [empty, code, nest.signal(_token(nest, f"{ring}.partial" if adds(nest, op) else f"{ring}.full")), *after]
 
 
-def adds(nest: Nest, op: tile.DrainOp) -> bool:
+def adds(nest: Nest, op: tile.DrainOp | tile.DrainWeightsOp) -> bool:
     """Whether the vector unit adds what is drained to what other arrays or earlier blocks have."""
-    return nest.summed or op.adds or bool(op.before)
+    return isinstance(op, tile.DrainOp) and (nest.summed or op.adds or bool(op.before))
 
 
 def reload(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
@@ -165,8 +179,8 @@ def _accumulate(nest: Nest, op: tile.DrainOp, stack: Stack, arrays: Sequence[int
     return [*code, nest.signal(_token(nest, f"{numbered('g', into)}.summed"))]
 
 
-def store(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
-    """Tiles of accumulators from their rings to DRAM; the slots of arrays that are added to each other are free together."""
+def store(nest: Nest, op: tile.DrainOp | tile.DrainWeightsOp, stack: Stack) -> list[Operation]:
+    """Tiles of accumulators or weights from their rings to DRAM; the slots of arrays that are added to each other are free together."""
     nest.touch(Queue.dma_out, Memory.of(op.dst), writes=True)
     nest.context.writes(op.dst)
     state, code = "summed" if adds(nest, op) else "full", []
@@ -175,8 +189,8 @@ def store(nest: Nest, op: tile.DrainOp, stack: Stack) -> list[Operation]:
         target, source = _at_dram(nest, op.dst, op.slot[number], op.axes.data, op.tag.data, own)
         free = range(nest.arrays) if nest.summed else (number,)
         code += [
-            nest.wait(_token(nest, f"{numbered('g', number)}.{state}")),
+            nest.wait(_token(nest, f"{_out(op, number)}.{state}")),
             nest.make("st", dst=target, src=source),
-            *(nest.signal(_token(nest, f"{numbered('g', other)}.empty", op.slot[other])) for other in free),
+            *(nest.signal(_token(nest, f"{_out(op, other)}.empty", op.slot[other])) for other in free),
         ]
     return code

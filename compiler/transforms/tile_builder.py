@@ -33,6 +33,8 @@ class TileBuilder(GraphView):
     def __init__(self, program: tile.ProgramOp, machine: Machine, schedule: Schedule, *, double_buffer: bool, dram_above: int) -> None:
         super().__init__(machine, schedule, double_buffer=double_buffer, dram_above=dram_above)
         self.program = program
+        self.momentum = False
+        """Whether velocities are updated in the array, which takes two more rings of tiles."""
         self.slots = program.slots.value.data
         self.panel_budget = panel_budget(machine)
         self.ahead = tiles_ahead(machine, self.slots)
@@ -48,7 +50,7 @@ class TileBuilder(GraphView):
     def room_beside(self, values: Iterable[SSAValue]) -> int:
         """Bytes for panels, where an operation also needs these tensors in the scratchpad as a whole."""
         machine = self.machine
-        tiles = 2 * (self.ahead + self.slots) * machine.arrays + (self.ahead if machine.arrays > 1 else 0)
+        tiles = ((4 if self.momentum else 2) * self.ahead + 2 * self.slots) * machine.arrays + (self.ahead if machine.arrays > 1 else 0)
         rings = tiles * WORD * machine.rows * machine.cols
         whole = sum(align(WORD * prod(shape_of(value))) for value in {self.root(value) for value in values})
         return min(self.panel_budget, self.machine.scratchpad.bytes - rings - whole)
@@ -96,6 +98,8 @@ class TileBuilder(GraphView):
         """A ring of tiles that all nests share.
 
         ``w`` has weights, ``g`` drained accumulators, ``p`` those of earlier blocks, ``s`` what is added to sums in the scratchpad.
+        Where velocities are updated in the array, ``v`` brings them, and ``u`` takes the weights beside them.
+
         Further arrays have their own, ``w.1``; what m of them read comes through ``w.allm``, whose slots are free when all m have read.
         """
         if name not in self.rings:

@@ -209,9 +209,7 @@ class Nest:
         resident = self.resident()
         if resident is not None:
             tile_ops.append(resident)
-        tile_ops += beats
-        if self.fused is not None:
-            tile_ops.append(tile.UpdateOp(self.fused.lr.value.data, self.fused.decay.value.data))
+        tile_ops += [*self.preload(), *beats, *self.update()]
         drain = self.drain()
         if drain is not None:
             tile_ops.append(drain)
@@ -289,7 +287,7 @@ class Nest:
                     return tile.ResidentOp(self.builder.in_dram(value), axes, name, *self.weight_rings())
                 return tile.ResidentOp(self.builder.in_spad(value, self.layer, self.product), axes, name)
         if self.fused is not None:
-            return tile.ResidentOp(self.updated_weight(), self.axes(self.products[0], "dW"), "W", *self.weight_rings())
+            return tile.ResidentOp(self.updated_in_place(0), self.axes(self.products[0], "dW"), "W", *self.weight_rings())
         return None
 
     def copied(self, home: SSAValue, name: str) -> SSAValue:
@@ -299,10 +297,27 @@ class Nest:
         self.builder.add(tile.CopyOp(home, copy, self.layer, self.product))
         return copy
 
-    def updated_weight(self) -> SSAValue:
-        """The weight that is updated in place, in DRAM, in the shape that the products see."""
+    def preload(self) -> list[Operation]:
+        """What the accumulators begin with: the velocity, where that is updated in place as well."""
+        if self.fused is None or not self.fused.momentum.value.data:
+            return []
+        axes, momentum = self.axes(self.products[-1], "dW"), self.fused.momentum.value.data
+        return [tile.PreloadOp(self.updated_in_place(2), axes, "velocity", momentum, *self.rings("v"))]
+
+    def update(self) -> list[Operation]:
+        """The update at a tile's end; of two tensors that it changes, the weights leave beside the accumulators."""
+        if self.fused is None:
+            return []
+        momentum = bool(self.fused.momentum.value.data)
+        update = tile.UpdateOp(self.fused.lr.value.data, self.fused.decay.value.data, velocity=momentum)
+        if not momentum:
+            return [update]
+        return [update, tile.DrainWeightsOp(self.updated_in_place(0), self.axes(self.products[-1], "dW"), "W", *self.rings("u"))]
+
+    def updated_in_place(self, operand: int) -> SSAValue:
+        """What is updated in place, the weight (0) or the velocity (2), in DRAM, in the shape that the products see."""
         assert self.fused is not None
-        home = self.builder.dram[self.builder.root(self.fused.inputs[0])]
+        home = self.builder.dram[self.builder.root(self.fused.inputs[operand])]
         return self.builder.view(home, train.shape_of(self.products[-1].result))
 
     def drain(self) -> tile.DrainOp | None:
@@ -314,7 +329,9 @@ class Nest:
             name = list(op.tensors)[-1]
             axes = self.axes(op, name)
             if self.fused is not None:
-                return tile.DrainOp(self.updated_weight(), axes, "W", *self.rings("g"))
+                if self.fused.momentum.value.data:
+                    return tile.DrainOp(self.updated_in_place(2), axes, "velocity", *self.rings("g"))
+                return tile.DrainOp(self.updated_in_place(0), axes, "W", *self.rings("g"))
             if "sums" in self.plan.keeps:
                 sums = builder.result(op.result, f"{self.layer}.{name}")
                 builder.fill(sums, 0.0, self.layer, self.product)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isa.check.times import Ints
-from isa.check.tokens import DRAINED, LOADED, UNFINISHED, kind_of
+from isa.check.tokens import PUT, UNFINISHED, kind_of
 from isa.check.trace import Trace
 from isa.instructions import Queue
 
@@ -44,7 +44,7 @@ def ways(traces: Mapping[Queue, Trace], initial: Mapping[int, int]) -> list[Way]
     found = []
     for number, start in initial.items():
         (giver, gives), (taker, takes) = given.get(number, nobody), taken.get(number, nobody)
-        if len(takes) > start + len(gives) or (kind_of(number) in (LOADED, DRAINED) and len(takes) != len(gives)):
+        if len(takes) > start + len(gives) or (kind_of(number) in PUT and len(takes) != len(gives)):
             raise Unsure
         takes = takes[start:]
         found.append(Way(number, giver, taker, gives[: len(takes)], takes))

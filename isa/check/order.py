@@ -2,24 +2,28 @@
 
 A queue runs until it has to wait for another.  A loop whose body other queues cannot notice, but for flags raised once in it, is taken
 as one step over strided regions; its instructions then count as executed one after the other, each over all turns.  What remains
-when nobody can go on is a deadlock.  An edge of order is a token taken, a swap after its load, or a drain after its take.
+when nobody can go on is a deadlock.  An edge of order is a token taken, or a tile got from
+a register of `isa/chains.py`.
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+from isa.chains import FLAGS, REGISTER_OF, REGISTERS, steps_of
 from isa.check.findings import Findings, Site
 from isa.check.quick import surely_right
 from isa.check.regions import Memories, Port, Region, Written
 from isa.check.shadow import Shadow
 from isa.check.whole import BEATS, Whole, can_be_whole, turns_of
 from isa.instructions import Queue, When
-from isa.sequencer import synchronises, turns
+from isa.sequencer import turns
 from isa.stream import Space
 
 Access = tuple[Port, Region, bool]
 """A region that a port touches, and whether it is read."""
+_EARLY = ("swap", "preload")
+"""These come before what the beat does."""
 
 
 def check_order(findings: Findings) -> None:
@@ -48,10 +52,8 @@ class Execution:
         self.initial = [semaphore.initial for semaphore in program.semaphores]
         self.tokens: list[deque[list[int]]] = [deque() for _ in program.semaphores]
         """Clocks of the tokens signalled and not yet taken."""
-        self.done: list[dict[str, list[list[int]]]] = [
-            {"wload": [], "swap": [], "take": [], "drain": []} for _ in range(program.machine.arrays)
-        ]
-        """Of each array, clocks at each step of its chains, in order."""
+        self.done: list[dict[str, list[list[int]]]] = [{step: [] for step in REGISTER_OF} for _ in range(program.machine.arrays)]
+        """Of each array, clocks at each step that it and its chains do, in order."""
 
     def run(self) -> None:
         runs = {queue: _Run(self, queue) for queue in self.queues}
@@ -76,7 +78,8 @@ class Execution:
     def _check_counts(self) -> None:
         for number, done in enumerate(self.done):
             array = f" of array {number}" if number else ""
-            for one, other in (("swap", "wload"), ("take", "drain")):
+            for register in REGISTERS:
+                one, other = (register.get, register.put) if register.get in FLAGS else (register.put, register.get)
                 if len(done[one]) != len(done[other]):
                     self.findings.general(f"{len(done[one])} × {one}{array}, but {len(done[other])} × {other}: each needs its other")
 
@@ -117,12 +120,12 @@ class _Run:
             elif op == "loop":
                 yield from self._whole_loop(index, counters, counts)
             else:
-                chained = self._chained[index]
-                if chained:
-                    yield from self._before(site, counters, counts)
+                steps = [step for step, when in self._chained[index] if when.holds(counters, counts)]
+                for step in steps:
+                    yield from self._before(step)
                 self._touch(self._accesses(site, len(counters), counters), site)
-                if chained:
-                    self._after(site, counters, counts)
+                for step in steps:
+                    self._after(step)
             self.steps += 1
 
     # What other queues notice.
@@ -138,44 +141,27 @@ class _Run:
         execution.join(self.queue, execution.tokens[semaphore].popleft())
 
     @cached_property
-    def _chained(self) -> list[bool]:
-        """Which instructions take part in one of the two chains."""
-        return [synchronises(site.instruction) for site in self.sites]
+    def _chained(self) -> list[list[tuple[str, When]]]:
+        """What each instruction hands between the array and its chains."""
+        return [steps_of(site.instruction) for site in self.sites]
 
-    def _before(self, site: Site, counters: Sequence[int], counts: Sequence[int]) -> Iterator[str]:
-        """What an instruction of a chain needs before it starts."""
-        op, args, done = site.instruction.op, site.instruction.args, self.done
-        if op == "wload":
-            yield from self._chain("swap", len(done["wload"]) - 1, "swap of the tile loaded before")
-        elif op == "drain":
-            yield from self._chain("take", len(done["drain"]), "take of the gradients to drain")
-        if _raised(args.get("swap"), counters, counts):
-            yield from self._swap()
-        if op == "upd" or _raised(args.get("take"), counters, counts):
-            yield from self._chain("drain", len(done["take"]) - 1, "drain of the gradients taken before")
-
-    def _swap(self) -> Iterator[str]:
-        done = self.done
-        yield from self._chain("wload", len(done["swap"]), "load of the weights to swap in")
-        done["swap"].append(self.execution.release(self.queue, finished=False))
-
-    def _chain(self, step: str, number: int, what: str) -> Iterator[str]:
-        """Wait until the chain has made ``step`` this often, and once more."""
-        done = self.done[step]
-        while number >= len(done):
-            yield f"waits for the {what}, which never comes"
+    def _before(self, step: str) -> Iterator[str]:
+        """Wait until the other side has made its step as often as that needs; what comes into use does so at once."""
+        register, done = REGISTER_OF[step], self.done
+        puts = step == register.put
+        partner = done[register.get if puts else register.put]
+        number = len(done[step]) - puts  # the first put needs nobody
+        while number >= len(partner):
+            yield f"waits for the {register.not_got if puts else register.not_put}, which never comes"
         if number >= 0:
-            self.execution.join(self.queue, done[number])
+            self.execution.join(self.queue, partner[number])
+        if step in _EARLY:
+            done[step].append(self.execution.release(self.queue, finished=False))
 
-    def _after(self, site: Site, counters: Sequence[int], counts: Sequence[int]) -> None:
-        """What others in the chain may know after it."""
-        op, args, execution = site.instruction.op, site.instruction.args, self.execution
-        if op == "wload":
-            self.done["wload"].append(execution.release(self.queue))
-        elif op == "drain":
-            self.done["drain"].append(execution.release(self.queue, finished=False))
-        if op == "upd" or _raised(args.get("take"), counters, counts):
-            self.done["take"].append(execution.release(self.queue))
+    def _after(self, step: str) -> None:
+        """What the other side may know after it: all that is done where something was put, that it has begun where something was got."""
+        if step not in _EARLY:
+            self.done[step].append(self.execution.release(self.queue, finished=step == REGISTER_OF[step].put))
 
     # Loops taken as one step.
 
@@ -206,15 +192,8 @@ class _Run:
             for site, name, when in flags:
                 if when.holds(counters, counts):
                     self.site = site
-                    yield from self._flag(name)
-
-    def _flag(self, name: str) -> Iterator[str]:
-        if name == "swap":
-            yield from self._swap()
-        else:
-            done = self.done
-            yield from self._chain("drain", len(done["take"]) - 1, "drain of the gradients taken before")
-            done["take"].append(self.execution.release(self.queue))
+                    yield from self._before(name)
+                    self._after(name)
 
     def _touch_whole(self, whole: Whole, counters: list[int]) -> list[tuple[Site, list[Access]]]:
         """Touch what each instruction touches in all turns; returns it by instruction."""
@@ -266,7 +245,3 @@ class _Run:
             for port, region, _ in accesses:
                 if not port.writes and any(region.overlaps(other) for other in sums):
                     self.execution.findings.add(site, "an operand overlaps the partial sums that the same loop writes")
-
-
-def _raised(when: object, counters: Sequence[int], counts: Sequence[int]) -> bool:
-    return isinstance(when, When) and when.holds(tuple(counters), tuple(counts))

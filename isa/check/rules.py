@@ -3,8 +3,9 @@
 import math
 from math import prod
 
+from isa.chains import REGISTER_OF
 from isa.check.findings import Findings, Site, most_turns
-from isa.instructions import HELD, IMM, FieldKind, Queue, When
+from isa.instructions import HELD, IMM, UPDATES, FieldKind, Queue, When
 from isa.program import Program
 from isa.stream import Dim, Space
 
@@ -94,8 +95,8 @@ def _check_lanes(findings: Findings, site: Site) -> None:
             lanes = prod(dim.count for dim in getattr(args[name], "dims", ()))
             if lanes > most:
                 findings.add(site, f"{name} has {lanes} lanes, the array has {most} {what}")
-    if op in ("wload", "drain"):
-        dims = [dim.count for dim in args["src" if op == "wload" else "dst"].dims]
+    if op in REGISTER_OF and ("src" in args or "dst" in args):
+        dims = [dim.count for dim in args["src" if "src" in args else "dst"].dims]
         rows, cols = prod(dims[:-1]), prod(dims[-1:])
         if rows > machine.rows or cols > machine.cols:
             findings.add(site, f"a tile of {rows}×{cols}, the array has {machine.rows}×{machine.cols}")
@@ -134,7 +135,7 @@ def _check_held(findings: Findings, queue: Queue) -> None:
             loop = sites[findings.sequencers[queue].partner[site.index]].instruction
             if beat is not None and most_turns(loop) > 1:
                 came[beat] |= before
-        elif site.instruction.op in (*_OPERANDS, "upd"):
+        elif site.instruction.op in (*_OPERANDS, *UPDATES):
             came[site.index] = before
             before = {site.index}
             first = [site.index if entry is None else entry for entry in first]

@@ -1,20 +1,28 @@
-"""What queues hand each other, so that one goes on after another: the tokens of semaphores, and of the two chains.
+"""What queues hand each other, so that one goes on after another: the tokens of semaphores, and of the chains.
 
-A swap takes a token that each load of weights gives, and gives one that the load after the next takes; a take and its drain likewise.
-So the chains are semaphores as well, two of which have a token to begin with.
+Where one side puts a tile into a register that the other gets it from (see `isa/chains.py`), each put gives a token that the get takes, and
+the get gives one that the put after the next takes.  So the registers are semaphores as well, two for each, of which one has a token to
+begin with.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from isa.chains import REGISTERS, steps_of
 from isa.check.findings import Site
-from isa.instructions import ALWAYS, NEVER, Queue, When
+from isa.instructions import ALWAYS, Queue, When
 from isa.program import Program
 
-LOADED, SWAPPED, TAKEN, DRAINED = CHAINS = range(-4, 0)
-"""Numbers of the tokens of the first array's chains, and kinds of those of all; the tokens of semaphores have numbers from 0 on."""
-UNFINISHED = (SWAPPED, DRAINED)
-"""Given when an instruction starts: they say nothing of what the giver does last."""
+CHAINS = range(-2 * len(REGISTERS), 0)
+"""Numbers of the tokens of the first array's registers, and kinds of those of all; the tokens of semaphores have numbers from 0 on."""
+PUT, UNFINISHED = tuple(CHAINS[::2]), tuple(CHAINS[1::2])
+"""Given when something was put; and when it is got, which is when an instruction starts: they say nothing of what the giver does last."""
+_EXCHANGES = {
+    step: tokens
+    for register, put, got in zip(REGISTERS, PUT, UNFINISHED, strict=True)
+    for step, tokens in ((register.put, (got, put)), (register.get, (put, got)))
+}
+"""The kinds that each step takes and gives."""
 
 
 class Token(NamedTuple):
@@ -46,30 +54,21 @@ def tokens_around(site: Site) -> tuple[list[Token], list[Token]]:
     op, args, queue = site.instruction.op, site.instruction.args, site.queue
     if op in ("wait", "signal"):
         return [Token(args["sem"], op == "signal")], []
-    if op == "wload":
-        return [Token(of_array(SWAPPED, queue), given=False)], [Token(of_array(LOADED, queue), given=True)]
-    if op == "drain":
-        return [Token(of_array(TAKEN, queue), given=False)], [Token(of_array(DRAINED, queue), given=True)]
-    take = take_tokens(queue, ALWAYS if op == "upd" else args.get("take", NEVER))
-    return [*swap_tokens(queue, args.get("swap", NEVER)), *take[:1]], take[1:]
+    before: list[Token] = []
+    after: list[Token] = []
+    for step, when in steps_of(site.instruction):
+        taken, given = _tokens(queue, step, when)
+        before.append(taken)
+        (before if step in ("swap", "preload") else after).append(given)
+    return before, after
 
 
-def swap_tokens(queue: Queue, when: When) -> list[Token]:
-    """Those of a swap."""
-    return _exchange(queue, when, LOADED, SWAPPED)
-
-
-def take_tokens(queue: Queue, when: When) -> list[Token]:
-    """Those of a take."""
-    return _exchange(queue, when, DRAINED, TAKEN)
-
-
-def _exchange(queue: Queue, when: When, taken: int, given: int) -> list[Token]:
-    if when.kind == "never":
-        return []
-    return [Token(of_array(taken, queue), given=False, when=when), Token(of_array(given, queue), given=True, when=when)]
+def _tokens(queue: Queue, step: str, when: When) -> tuple[Token, Token]:
+    """Those that a step takes and gives."""
+    taken, given = (of_array(kind, queue) for kind in _EXCHANGES[step])
+    return Token(taken, given=False, when=when), Token(given, given=True, when=when)
 
 
 def flag_tokens(flags: Sequence[tuple[Site, str, When]]) -> list[Token]:
     """Those of flags raised in a loop that is taken as one step."""
-    return [token for site, name, when in flags for token in (swap_tokens if name == "swap" else take_tokens)(site.queue, when)]
+    return [token for site, name, when in flags for token in _tokens(site.queue, name, when)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
+from isa.chains import FLAGS
 from isa.check.findings import Site
 from isa.instructions import NEVER, Instruction, When
 from isa.sequencer import Sequencer, turns
@@ -25,7 +26,7 @@ class Whole(NamedTuple):
         sites = [site for site in body if site.instruction.op not in ("loop", "end")]
         flags: dict[str, list[tuple[Site, str, When]]] = {"never": [], "first": [], "last": []}
         for site in sites:
-            for name in ("swap", "take"):
+            for name in FLAGS:
                 when = site.instruction.args.get(name, NEVER)
                 flags[when.kind].append((site, name, When(when.kind, tuple(level for level in when.levels if level < depth))))
         straight = [(site, max(depth, 1 + max(_bent_levels(site), default=-1))) for site in sites]
@@ -40,7 +41,7 @@ def can_be_whole(loop: Site, body: Sequence[Site], sequencer: Sequencer) -> bool
         if site.instruction.op not in (*BEATS, "loop", "end", "vec", "red", "ld", "st"):
             return False
         inside = set(range(len(loop.loops), len(site.loops)))
-        for name in ("swap", "take"):
+        for name in FLAGS:
             when = site.instruction.args.get(name, NEVER)
             if when.kind != "never" and not inside <= set(when.levels):
                 return False

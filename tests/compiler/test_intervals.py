@@ -7,7 +7,7 @@ unit that takes one cycle for anything.  Results pass through the vector unit, s
 from itertools import product
 
 import pytest
-from single_layer import DW, DX, FWD, taken
+from single_layer import DW, DX, FWD, MOMENTUM, taken
 
 SHAPES = [(4, 4), (8, 6), (3, 4), (5, 1), (1, 1)]
 """Rows R and columns C, C ≤ R + 1."""
@@ -82,6 +82,17 @@ def test_single_products_follow_each_other_twice_as_fast(rows: int, cols: int, p
     for b in (1, 2, 5, 9):
         few, many = (taken([product], "sequential", (rows, cols), b, n * rows, cols, double_buffer=True) for n in (4, 9))
         assert many - few == 5 * max(b, rows + 1), b
+
+
+@pytest.mark.parametrize(("rows", "cols"), [shape for shape in SHAPES if shape[0] > 1])
+def test_tiles_that_are_updated_with_momentum_follow_each_other(rows: int, cols: int) -> None:
+    """Every max(2B+1, 2R+1) cycles: 2B beats and the update, or two tiles of R steps through either chain.
+
+    On 1×1 the four transfers a tile take longer.
+    """
+    for b in (1, 2, 5, 9):
+        few, many = (taken([DX, MOMENTUM], "interleaved", (rows, cols), b, n * rows, cols, double_buffer=True) for n in (4, 13))
+        assert many - few == 9 * max(2 * b + 1, 2 * rows + 1), b
 
 
 @pytest.mark.parametrize(

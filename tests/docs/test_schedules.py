@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+from scripts import script
+
 from compiler.schedule.schedules import SCHEDULES
 from isa.machine import Machine
 
-PAGE = (Path(__file__).parents[2] / "docs" / "schedules.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "schedules.md").read_text(encoding="utf-8")
 LAYOUT = r"(\w), (\w), (\w)"
 
 
@@ -19,6 +22,11 @@ def test_the_layouts_are_those_of_the_schedules() -> None:
             mapping = SCHEDULES[name].choose("fc", sizes, Machine(), True).mapping(product)
             held = mapping.stationary(product) or result
             assert [mapping.rows, mapping.cols, mapping.time, held] == told, (name, product)
+
+
+def test_what_updates_in_the_array_save_is_current() -> None:
+    table = script(DOCS / "make_schedules.py").updates()
+    assert f"<!-- updates -->\n{table}\n<!-- end -->" in PAGE, "run: python docs/make_schedules.py --write"
 
 
 def test_every_schedule_is_explained() -> None:

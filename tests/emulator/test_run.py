@@ -140,7 +140,7 @@ def test_deadlock_names_the_queues_that_are_stuck(engine: Any) -> None:
     assert str(caught.value).splitlines() == [
         "knot: the program cannot proceed: its queues wait for each other",
         "  queue dma_in: instruction 0 (wait) waits for semaphore empty",
-        "  queue array: instruction 0 (upd) waits for a wload or a drain",
+        "  queue array: instruction 0 (upd) waits for what its chains load or drain",
         "  queue vector: instruction 0 (wait) waits for semaphore full",
     ]
 

@@ -98,11 +98,12 @@ def test_a_convolutional_network_reaches_97_percent_with_the_losses_of_jax() -> 
     assert ours[-1].test >= 0.97
 
 
+@pytest.mark.parametrize(("lr", "momentum"), [(0.2, 0.0), (0.05, 0.9)])
 @pytest.mark.parametrize("schedule", ["sequential", "interleaved"])
-def test_weights_updated_in_the_array_learn_the_same(schedule: str) -> None:
-    options = {"batch": 100, "optimizer": "sgd:lr=0.2,weight_decay=0.01", "seed": 1}
+def test_weights_updated_in_the_array_learn_the_same(schedule: str, lr: float, momentum: float) -> None:
+    options = {"batch": 100, "optimizer": f"sgd:lr={lr},momentum={momentum},weight_decay=0.01", "seed": 1}
     ours = train_here(2, schedule=schedule, fused_update=True, **options)
-    theirs = train_in_jax(2, 100, 0.2, 0.0, 0.01, 1)
+    theirs = train_in_jax(2, 100, lr, momentum, 0.01, 1)
     assert [epoch.loss for epoch in ours] == pytest.approx([loss for loss, _ in theirs], abs=1e-3)
 
 

@@ -1,18 +1,20 @@
 """Programs that make no sense as layers, to try the array and the chains in every order.
 
 The array's code is a random tree of loops, beats, waits and signals, with random streams and flags; the other queues are made
-to fit it, so that each swap has a load and each take a drain.  Everything is integers, so values must agree exactly whatever the
-order of sums.  Rows of partial sums either coincide or lie apart, since only the address of lane 0 is interlocked.
+to fit it, so that each swap and preload has a load and each take and mupd a drain.  Everything is integers, so values must agree
+exactly whatever the order of sums.  Rows of partial sums either coincide or lie apart, since only the address of lane 0 is interlocked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from isa.chains import steps_of
 from isa.dtypes import DType
 from isa.instructions import HELD, NEVER, Instruction, Queue, When, make, queues_of
 from isa.machine import Array, Dram, Machine, Scratchpad, Vector
@@ -91,22 +93,22 @@ def _when(draw: st.DrawFn, depth: int) -> When:
 
 
 def _beat(draw: st.DrawFn, rows: int, cols: int, loops: Sequence[int]) -> Instruction:
-    op = draw(st.sampled_from(["fwd", "dx", "dw", "dw", "upd"]))
-    depth, owner = len(loops), provenances(draw)
-    swap = _when(draw, depth)
+    op = draw(st.sampled_from(["fwd", "dx", "dw", "dw", "upd", "mupd"]))
+    depth = len(loops)
+    common = {"swap": _when(draw, depth), "preload": _when(draw, depth), "provenance": provenances(draw)}
 
     def port(most: int, operand: Operand, dims: int = 1) -> Any:
         return HELD if draw(st.integers(0, 2)) == 0 else _operand(draw, most, loops, operand, dims)
 
     if op == "fwd":
         sums = _sums(draw, FWD_SUMS, cols, loops, Operand.Y)
-        return make(op, h=_operand(draw, rows, loops, Operand.X, 3), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
+        return make(op, h=_operand(draw, rows, loops, Operand.X, 3), acc=sums, zero=_when(draw, depth), **common)
     if op == "dx":
         sums = _sums(draw, DX_SUMS, rows, loops, Operand.dX)
-        return make(op, v=port(cols, Operand.dY), acc=sums, zero=_when(draw, depth), swap=swap, provenance=owner)
+        return make(op, v=port(cols, Operand.dY), acc=sums, zero=_when(draw, depth), **common)
     if op == "dw":
-        return make(op, h=port(rows, Operand.X, 3), v=port(cols, Operand.dY), swap=swap, take=_when(draw, depth), provenance=owner)
-    return make(op, lr=draw(st.sampled_from([1.0, 0.25])), decay=draw(st.sampled_from([0.0, 0.5])), swap=swap, provenance=owner)
+        return make(op, h=port(rows, Operand.X, 3), v=port(cols, Operand.dY), take=_when(draw, depth), **common)
+    return make(op, lr=draw(st.sampled_from([1.0, 0.25])), decay=draw(st.sampled_from([0.0, 0.5])), **common)
 
 
 def _code(draw: st.DrawFn, rows: int, cols: int, loops: Sequence[int]) -> list[Instruction]:
@@ -133,6 +135,17 @@ def _repeat(count: int, *body: Instruction) -> list[Instruction]:
     return [make("loop", name="r", count=count), *body, make("end")] if count else []
 
 
+def _runs(steps: Iterable[str], make_one: Callable[[str, int], Sequence[Instruction]]) -> list[Instruction]:
+    """A loop for as many equal steps as follow one another, of what ``make_one`` makes of the step and of how many came before it."""
+    code: list[Instruction] = []
+    before = 0
+    for step, equal in groupby(steps):
+        count = len(list(equal))
+        code += _repeat(count, *make_one(step, before))
+        before += count
+    return code
+
+
 def _flat(space: Space, address: int, words: int, strides: tuple[int, ...] = ()) -> Stream:
     return Stream(space, DType.i32, address, (Dim(words, 4),), strides)
 
@@ -144,8 +157,8 @@ def scratchpads(draw: st.DrawFn, nbytes: int) -> Scratchpad:
     return Scratchpad(nbytes, draw(st.integers(1, 4)), draw(ports), draw(ports))
 
 
-DRAM = REGION * 8 + 4 * 40 * MAX_STEPS
-"""Bytes: what is loaded, all that the array wrote, a tile for each take."""
+DRAM = REGION * 8 + 4 * 40 * 2 * MAX_STEPS
+"""Bytes: what is loaded, all that the array wrote, a tile for each take and two for each mupd."""
 
 
 @st.composite
@@ -203,7 +216,7 @@ def _moved(instruction: Instruction, number: int) -> Instruction:
 def _riffled(codes: list[Instruction], code: list[Instruction], number: int) -> list[Instruction]:
     """Behind every ``number`` statements of one code, whole loops counting as one, a statement of the other."""
     one, other = _statements(codes), _statements(code)
-    turns = max(len(one), number * len(other))
+    turns = max(len(one), max(1, number) * len(other))
     shares = [other[turn : turn + 1] for turn in range(turns)]
     riffled = [one[turn * number : (turn + 1) * number] + shares[turn] for turn in range(turns)]
     return [instruction for share in riffled for statement in share for instruction in statement]
@@ -229,14 +242,18 @@ def _of_one_array(draw: st.DrawFn, rows: int, cols: int) -> tuple[dict[Queue, li
     def number(op: str) -> int:
         return sum(1 for i, _, _ in steps if i.op == op)
 
-    def raised(flag: str) -> int:
-        return sum(1 for i, counters, counts in steps if flag in i.args and i[flag].holds(counters, counts))
-
-    swaps, takes = raised("swap"), raised("take") + number("upd")
+    done = [[step for step, when in steps_of(i) if when.holds(counters, counts)] for i, counters, counts in steps]
+    # What one beat waits for may come in any order, and go in any order.
+    order = draw(st.sampled_from([1, -1]))
+    loads = [step for own in done for step in own[::order] if step in ("swap", "preload")]
+    drains = [step for own in done for step in own[::order] if step in ("take", "mupd")]
     tile = Stream(
         Space.spad, DType.i8, DATA + REGION // 2,
         (*_tile_rows(draw, rows, draw(st.sampled_from([9, -5]))), Dim(draw(st.integers(1, cols)), 1)), (6,), operand=Operand.W,
     )  # fmt: skip
+    velocities = replace(tile, dtype=DType.i32, base=DATA + REGION // 4, operand=Operand.velocity, dims=(
+        *_tile_rows(draw, rows, draw(st.sampled_from([36, -20]))), Dim(draw(st.integers(1, cols)), 4),
+    ), strides=(24,))  # fmt: skip
     drained = Stream(
         Space.spad, DType.i32, GRADIENTS, (*_tile_rows(draw, rows, 24), Dim(draw(st.integers(1, cols)), 4)), (),
         Ring(3, 160, 0, (1,)), Operand.dW,
@@ -247,6 +264,16 @@ def _of_one_array(draw: st.DrawFn, rows: int, cols: int) -> tuple[dict[Queue, li
         "vec", fn="add", imm=1.0, provenance=1,
         dst=_flat(Space.spad, OTHER, draw(st.integers(1, 30))), a=_flat(Space.spad, OTHER + 400, 1),
     )  # fmt: skip
+    wload = make("wload", src=tile, provenance=provenances(draw))
+    gload = make("gload", src=velocities, scale=draw(st.sampled_from([1.0, 0.5, -3.0])), provenance=provenances(draw))
+    owner = provenances(draw)
+
+    def drain(step: str, before: int) -> Sequence[Instruction]:
+        assert drained.ring is not None
+        dst = replace(drained, ring=replace(drained.ring, start=before % drained.ring.slots))
+        op = "drain" if step == "take" else "wdrain"
+        return make("wait", sem=DRAIN_EMPTY), make(op, dst=dst, provenance=owner), make("signal", sem=DRAIN_FULL)
+
     queues = {
         Queue.dma_in: [
             make("ld", dst=everything, src=_flat(Space.dram, 0, GRADIENTS // 4)),
@@ -260,7 +287,7 @@ def _of_one_array(draw: st.DrawFn, rows: int, cols: int) -> tuple[dict[Queue, li
         ],
         Queue.dma_out: [
             *_repeat(
-                takes,
+                len(drains),
                 make("wait", sem=DRAIN_FULL),
                 make("st", dst=_flat(Space.dram, REGION * 8, 40, (160,)), src=leaving),
                 make("signal", sem=DRAIN_EMPTY),
@@ -270,15 +297,13 @@ def _of_one_array(draw: st.DrawFn, rows: int, cols: int) -> tuple[dict[Queue, li
         ],
         Queue.wchain: [
             make("wait", sem=LOADED_TOO),
-            *_repeat(swaps, make("wait", sem=LOAD_READY), make("wload", src=tile, provenance=provenances(draw))),
+            *_runs(loads, lambda step, _: [make("wait", sem=LOAD_READY), wload if step == "swap" else gload]),
         ],
         Queue.array: [make("wait", sem=LOADED), *code, make("signal", sem=SUMS_DONE)],
-        Queue.gchain: _repeat(
-            takes, make("wait", sem=DRAIN_EMPTY), make("drain", dst=drained, provenance=provenances(draw)), make("signal", sem=DRAIN_FULL)
-        ),
+        Queue.gchain: _runs(drains, drain),
         Queue.vector: [
             *_repeat(number("wait"), vec, make("signal", sem=ARRAY_WAITS)),
-            *_repeat(swaps, vec, make("signal", sem=LOAD_READY)),
+            *_repeat(len(loads), vec, make("signal", sem=LOAD_READY)),
         ],
     }
     return queues, draw(st.integers(1, 2))

@@ -30,9 +30,15 @@ DX = """%dx = train.product "bn,kn->bk"(%dy, %w) layer "fc" role "dx" : ({y}, {w
 DW = """%dw = train.product "bk,bn->kn"(%x, %dy) layer "fc" role "dw" : ({x}, {y}) -> {w}
   train.output "grad" "grad/w" %dw : {w}"""
 
+MOMENTUM = """%v = train.leaf "param" "velocity/w" : {w}
+  %dw = train.product "bk,bn->kn"(%x, %dy) layer "fc" role "dw" : ({x}, {y}) -> {w}
+  %new, %next = train.update(%w, %dw, %v) lr 0.5 momentum 0.5 decay 0.5 layer "fc" role "update" : ({w}, {w}, {w}) -> ({w}, {w})
+  train.output "param" "param/w" %new : {w}
+  train.output "param" "param/velocity/w" %next : {w}"""
+
 
 def taken(products: list[str], schedule: str, array: tuple[int, int], b: int, k: int, n: int, *, double_buffer: bool) -> int:
-    """Cycles of a program of these products alone."""
+    """Cycles of a program of these products alone; updates are in the array."""
     machine = Machine(
         array=Array(rows=array[0], cols=array[1]),
         scratchpad=Scratchpad(bytes=1 << 24),
@@ -41,7 +47,7 @@ def taken(products: list[str], schedule: str, array: tuple[int, int], b: int, k:
     )
     types = {name: f"tensor<{rows}x{cols}xf32>" for name, rows, cols in (("x", b, k), ("w", k, n), ("y", b, n))}
     module = parse(LAYER.format(products="\n".join(products).format(**types), **types))
-    convert_train_to_tile.lower(module, machine, schedule, double_buffer=double_buffer, fused_update=False)
+    convert_train_to_tile.lower(module, machine, schedule, double_buffer=double_buffer, fused_update=True)
     AllocateMemory().apply(Context(), module)
     ConvertTileToSystolic().apply(Context(), module)
-    return cycles(emit_program(module, {"w": np.zeros((k, n))}))
+    return cycles(emit_program(module, dict.fromkeys(("w", "velocity/w"), np.zeros((k, n)))))

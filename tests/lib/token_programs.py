@@ -15,6 +15,8 @@ from isa.stream import Dim, Space, Stream
 
 _PAIRS = [(giver, taker) for giver in Queue for taker in Queue]
 """A semaphore for each."""
+_LOADS, _DRAINS = (("wload", "swap"), ("gload", "preload")), (("take", "drain"), ("mupd", "wdrain"))
+"""What comes into the array and who gets it, what is put for whom to take out."""
 _DRAM = Stream(Space.dram, DType.f32, 0, (Dim(1, 4),))
 
 
@@ -68,15 +70,21 @@ class _Run:
                 code.append(make("ld", dst=self.word(), src=_DRAM))
             case Queue.dma_out:
                 code.append(make("st", dst=_DRAM, src=self.old_word()))
-            case Queue.wchain if done["wload"] == done["swap"]:
-                done["wload"] += 1
-                code.append(make("wload", src=self.old_word()))
-            case Queue.gchain if done["take"] > done["drain"]:
-                done["drain"] += 1
-                code.append(make("drain", dst=self.word()))
+            case Queue.wchain if loads := [load for load, got in _LOADS if done[load] == done[got]]:
+                load = self.random.choice(loads)
+                done[load] += 1
+                code.append(make(load, src=self.old_word()))
+            case Queue.gchain if drains := [drain for put, drain in _DRAINS if done[put] > done[drain]]:
+                drain = self.random.choice(drains)
+                done[drain] += 1
+                code.append(make(drain, dst=self.word()))
+            case Queue.array if self.random.random() < 0.2 and all(done[put] == done[drain] for put, drain in _DRAINS):
+                done["take"] += 1
+                done["mupd"] += 1
+                code.append(make("mupd", lr=1.0))
             case Queue.array:
-                swap, take = (self.random.random() < 0.9 for _ in range(2))
-                code += self.beats(swap and done["wload"] > done["swap"], take and done["take"] == done["drain"])
+                flags = {got: done[load] > done[got] for load, got in _LOADS} | {"take": done["take"] == done["drain"]}
+                code += self.beats({flag for flag, can in flags.items() if can and self.random.random() < 0.9})
             case Queue.vector:
                 code.append(make("vec", fn="copy", dst=self.word(), imm=1.0))
 
@@ -90,17 +98,17 @@ class _Run:
         """One to read."""
         return Stream(Space.spad, DType.f32, 4 * self.random.choice(sorted(self.written)), (Dim(1, 4),)) if self.written else _DRAM
 
-    def beats(self, swap: bool, take: bool) -> list[Instruction]:
+    def beats(self, flags: set[str]) -> list[Instruction]:
         """Two beats, or a loop of them, some of which the checker cannot take as one step; with these flags, each raised once."""
-        self.done["swap"] += swap
-        self.done["take"] += take
+        self.done.update(flags)
         loops, turns = self.random.randint(0, 1), self.random.randint(1, 3)
         once = When(self.random.choice(("first", "last")), (0,)) if loops else ALWAYS
         zero = self.random.choice([ALWAYS, When("first", (0,)) if loops else ALWAYS] + [NEVER] * bool(self.written))
         sums = self.word(loops) if zero is not NEVER else self.old_word()
+        swap, preload, take = (once if flag in flags else NEVER for flag in ("swap", "preload", "take"))
         inside = [
-            make("dx", v=HELD, acc=sums, zero=zero, swap=once if swap else NEVER),
-            make("dw", h=self.random.choice((HELD, self.old_word())), v=HELD, take=once if take else NEVER),
+            make("dx", v=HELD, acc=sums, zero=zero, swap=swap),
+            make("dw", h=self.random.choice((HELD, self.old_word())), v=HELD, take=take, preload=preload),
             *([self.signal(Queue.array, turns)] if loops and self.random.random() < 0.5 else []),
         ]
         self.random.shuffle(inside)
@@ -108,7 +116,9 @@ class _Run:
 
     def end(self) -> None:
         """What the chains still miss."""
-        if self.done["take"] > self.done["drain"]:
-            self.work(Queue.gchain)
-        if self.done["wload"] > self.done["swap"]:
-            self.code[Queue.array].append(make("dw", h=HELD, v=HELD, swap=ALWAYS))
+        for put, drain in _DRAINS:
+            if self.done[put] > self.done[drain]:
+                self.work(Queue.gchain)
+        for load, got in _LOADS:
+            if self.done[load] > self.done[got]:
+                self.code[Queue.array].append(make("dw", h=HELD, v=HELD, **{got: ALWAYS}))

@@ -257,11 +257,11 @@ def train_graphs(draw: Callable[..., Any]) -> Graph:
     return _trained(g.ops, outputs, update, g.number(0, 2**32 - 1))
 
 
-def layer_graph(axes: str, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> Graph:
+def layer_graph(axes: str, x: Sequence[int], w: Sequence[int], y: Sequence[int], momentum: float = 0.0) -> Graph:
     """One layer with both gradients and an update of its weight."""
     leaves = [train.LeafOp(kind, name, TensorType(f32, shape)) for kind, name, shape in (("input", "x", x), ("param", "w", w))]
     product = train.ProductOp(axes, leaves[0].result, leaves[1].result, "layer", "fwd", y)
-    return _trained([*leaves, product], [product.result], AddOptimizer(0.1), 0)
+    return _trained([*leaves, product], [product.result], AddOptimizer(0.1, momentum, 0.01 if momentum else 0.0), 0)
 
 
 def _trained(ops: Sequence[Operation], outputs: Sequence[SSAValue], update: AddOptimizer | None, seed: int) -> Graph:

@@ -12,6 +12,7 @@ from compiler.schedule import SCHEDULES
 from emulator import Emulator, draw_inputs
 from isa.check import check
 from isa.machine import load_machine
+from isa.program import Program
 
 FILES = sorted((Path(__file__).parents[2] / "programs" / "machines").glob("*.toml"))
 MACHINES = [path for path in FILES if path.stem != "micro2023-large"]  # its array is that of 128x128
@@ -30,12 +31,12 @@ ROUNDING = 34 * 2.0**-24
 
 
 @cache
-def step() -> TrainingStep:
+def step(optimizer: str = "sgd:lr=0.1,weight_decay=0.01") -> TrainingStep:
     model = onnx.parser.parse_model(MODEL)
     random = np.random.default_rng(8)
     for name, shape in (("w1", (9, 34)), ("b1", (34,)), ("w2", (5, 34))):
         model.graph.initializer.append(onnx.numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name))
-    return training_step(model, loss="softmax-cross-entropy", optimizer="sgd:lr=0.1,weight_decay=0.01", input_grads=["x"])
+    return training_step(model, loss="softmax-cross-entropy", optimizer=optimizer, input_grads=["x"])
 
 
 @pytest.mark.parametrize("fused_update", [False, True], ids=["separate", "fused"])
@@ -43,10 +44,26 @@ def step() -> TrainingStep:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("path", MACHINES, ids=lambda path: path.stem)
 def test_engines_agree(path: Path, schedule: str, double_buffer: bool, fused_update: bool) -> None:
-    program = lower(step(), load_machine(path), schedule=schedule, double_buffer=double_buffer, fused_update=fused_update)
+    agree(lower(step(), load_machine(path), schedule=schedule, double_buffer=double_buffer, fused_update=fused_update), 1)
+
+
+@pytest.mark.parametrize("schedule", ["sequential", "interleaved"])
+@pytest.mark.parametrize("path", MACHINES, ids=lambda path: path.stem)
+def test_they_do_with_momentum_in_the_array(path: Path, schedule: str) -> None:
+    """In a second step, too, which finds a velocity; on a machine of several arrays each has tiles of its own."""
+    momentum = step("sgd:lr=0.1,momentum=0.9,weight_decay=0.01")
+    program = lower(momentum, load_machine(path), schedule=schedule, fused_update=True)
+    assert "gload" in {instruction.op for code in program.queues.values() for instruction in code}
+    agree(program, 2)
+
+
+def agree(program: Program, times: int) -> None:
+    """That both engines do the same, so many times."""
     check(program, "mlp")
     inputs = draw_inputs(program, 3)
-    fast, stepped = (Emulator(program, engine).run(inputs) for engine in ("fast", "stepped"))
+    emulators = [Emulator(program, engine) for engine in ("fast", "stepped")]
+    for _ in range(times):
+        fast, stepped = (emulator.run(inputs) for emulator in emulators)
     assert fast.report.to_dict() == stepped.report.to_dict()
     assert fast.outputs.keys() == stepped.outputs.keys()
     for name, value in stepped.outputs.items():

@@ -25,8 +25,10 @@ STEPS = {
     "gradients": Options(input_grads=("x",)),
     "loss": Options(loss="softmax-cross-entropy", optimizer={"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}),
     "fused": Options(optimizer={"lr": 0.05, "momentum": 0.0, "weight_decay": 0.01}, fused_update=True),
+    "momentum": Options(optimizer={"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}, fused_update=True),
 }
-"""Training steps: output gradients given; a loss, weights updated by the vector unit with momentum; weights updated in the array."""
+"""Training steps: output gradients given; a loss, weights updated by the vector unit with momentum; weights updated in the array,
+without and with momentum."""
 
 
 @cache

@@ -70,6 +70,11 @@ PROGRAM = f"""builtin.module {{
         tile.map "exp"(%6) to %6 layer "fc" product "vector" : (memref<5x4xf32, "spad">) to memref<5x4xf32, "spad">
       }}
     }}
+    tile.nest rows "k" cols "n" stream "b" layer "fc" product "dw" macs 0 {{
+      tile.preload %0 "bk" as "velocity" times 9.000000e-01 through %g : memref<5x4xf32, "dram">, memref<32x32xf32, "spad">
+      tile.update lr 1.000000e-01 decay 0.000000e+00 velocity
+      tile.drain_weights %1 "kn" as "W" through %g : memref<4x3xf32, "dram">, memref<32x32xf32, "spad">
+    }}
     tile.nest rows "k" cols "n" stream "b" layer "fc" product "dw" macs 60 arrays 2 by "b" {{
       tile.for "b" to 5 step 1 {{
         tile.beat "dw" computes "dw"(%11 "bk" as "X", %5 "bn" as "dY") : memref<5x4xf32, "spad">, memref<5x3xf32, "spad">
@@ -154,6 +159,10 @@ END = 'layer "fc" product "vector"'
         (f'tile.drain %far "bk" as "dX" : {DRAM}', "for DRAM goes through a slot"),
         (f'tile.drain %x "bk" as "dX" through %slot : {SPAD}, {SLOT}', None),
         (f'{NEST} "b" {{ tile.for "b" to 5 step 4 {{ tile.drain %x "bk" as "dX" through %slot : {SPAD}, {SLOT} }} }}', "a slot for each"),
+        (f'tile.preload %x "bk" as "X" times 1.0 through %slot : {SPAD}, {SLOT}', "expected a tensor in dram"),
+        (f'tile.preload %far "k" as "X" times 1.0 through %slot : {DRAM}, {SLOT}', "axes 'k' do not fit"),
+        (f'tile.drain_weights %x "bk" as "X" through %slot : {SPAD}, {SLOT}', "expected a tensor in dram"),
+        (f'tile.drain_weights %far "k" as "X" through %slot : {DRAM}, {SLOT}', "axes 'k' do not fit"),
         (f'tile.stage "inout" %far "bk" as "X" panel %x by "b" : {DRAM}, {SPAD}', None),
         (f'tile.stage "back" %far "bk" as "X" panel %x by "b" : {DRAM}, {SPAD}', "a panel goes in, out, zeroed or inout, not 'back'"),
         (f'tile.stage "in" %far "b" as "X" panel %x by "b" : {DRAM}, {SPAD}', "axes 'b' do not fit"),
@@ -172,6 +181,10 @@ END = 'layer "fc" product "vector"'
         (f'{NEST} "n" {{ tile.for "n" to 3 step 1 {{ {LOAD.format(", %slot")} {SLOT}, {SLOT} }} }}', "one for all where they do not"),
         (f'{NEST} "n" {{ tile.for "n" to 3 step 1 {{ tile.drain %x "bk" as "dX" : {SPAD} }} }}', "are added on their way to DRAM"),
         (f'{NEST} "b" {{ tile.for "b" to 5 step 4 {{ {STORE.format("")} {SLOT} }} }}', "a slot for each array, and as many"),
+        (
+            f'{NEST} "b" {{ tile.for "b" to 5 step 4 {{ tile.drain_weights %far "bk" as "W" through %slot : {DRAM}, {SLOT} }} }}',
+            "a slot for each array",
+        ),
         (f'{NEST} "b" {{ tile.for "b" to 5 step 4 {{ {STORE.format(", %slot")} {SLOT}, {SLOT} }} }}', None),
         (f'tile.beat "dw" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', None),
         (f'tile.beat "dy" computes "dw"(%x "bk" as "X", %y "bn" as "dY") : {SPAD}, {OTHER}', "no beat 'dy'"),

@@ -1,6 +1,7 @@
 """The lower half of the compiler as a whole: mistakes in one line, and what reaches the program."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -38,8 +39,8 @@ LAYER = """builtin.module { train.graph @net {
 SMALL = Machine(name="small", array=Array(rows=4, cols=3))
 
 
-def to_systolic(machine: Machine = SMALL, schedule: str = "interleaved", **options: bool) -> ModuleOp:
-    module = parse(LAYER)
+def to_systolic(machine: Machine = SMALL, schedule: str = "interleaved", layer: str = LAYER, **options: bool) -> ModuleOp:
+    module = parse(layer)
     convert_train_to_tile.lower(module, machine, schedule, **{"double_buffer": True, "fused_update": False} | options)
     AllocateMemory().apply(Context(), module)
     ConvertTileToSystolic().apply(Context(), module)
@@ -107,6 +108,37 @@ def test_programs_pass_the_checker_and_compute(schedule: str, double_buffer: boo
     np.testing.assert_allclose(outputs["param/w"], new, rtol=0, atol=1e-6 * np.abs(new).max())
 
 
+@pytest.mark.parametrize("schedule", ["sequential", "interleaved"])
+@pytest.mark.parametrize("double_buffer", [True, False])
+@pytest.mark.parametrize(("rows", "cols"), [(4, 3), (8, 2)])
+def test_velocities_updated_in_the_array_are_those_of_the_vector_unit(schedule: str, double_buffer: bool, rows: int, cols: int) -> None:
+    """In three steps, with less traffic: the gradient does not go to DRAM and back, which is all that is saved where no dX needs W."""
+    machine, rng = Machine(array=Array(rows=rows, cols=cols)), np.random.default_rng(0)
+    w, v, x = rng.normal(size=(7, 5)), rng.normal(size=(7, 5)), rng.normal(size=(9, 7))
+    inputs = {"x": x, "labels": np.zeros(9, np.int32)}
+    layer, leaves = changed(MOMENTUM).replace("decay 0.0", "decay 0.25"), {"w": w, "velocity/w": v}
+    emulators = []
+    for fused in (True, False):
+        made = emit_program(to_systolic(machine, schedule, layer, double_buffer=double_buffer, fused_update=fused), leaves)
+        check(made, "test")
+        emulators += [Emulator(made, engine) for engine in (("fast", "stepped") if fused else ("fast",))]
+    for _ in range(3):
+        results = [emulator.run(inputs) for emulator in emulators]
+        z = (x @ w) * np.arange(1, 6) + 2
+        v = 0.75 * v + (x.T @ z + 0.25 * w)
+        w = w - 0.5 * v
+        for name, value in (("param/w", w), ("param/velocity/w", v)):
+            for result in results:
+                np.testing.assert_allclose(result.outputs[name], value, rtol=0, atol=1e-5 * np.abs(value).max())
+    fast, stepped, apart = (result.report for result in results)
+    assert fast.to_dict() == stepped.to_dict()
+    moved = apart.whole.to_dict()["dram_bytes"] - fast.whole.to_dict()["dram_bytes"]
+    # 7×5 words.  The graph has no dX: so the update alone reads W, in either program.
+    assert moved == 2 * 4 * 7 * 5
+    # The chain and the DMA read each once.
+    assert fast.whole.to_dict()["scratchpad_by_operand"]["velocity"]["reads"] == 2 * 7 * 5
+
+
 @pytest.mark.parametrize("shapes", [((2, 0), (0, 3), (2, 3)), ((2, 4), (4, 0), (2, 0))])
 def test_products_without_elements_are_refused(shapes: tuple[tuple[int, int], ...]) -> None:
     x, w, y = (f"tensor<{rows}x{cols}xf32>" for rows, cols in shapes)
@@ -135,14 +167,31 @@ def test_programs_do_not_grow_with_the_tensors() -> None:
     assert lengths(8) == lengths(20)
 
 
-MOMENTUM = ("%dw) lr 0.5 momentum 0.0", "%dw, %w) lr 0.5 momentum 0.9"), (
+MOMENTUM = (
+    '%labels =', '%v = train.leaf "param" "velocity/w" : tensor<7x5xf32>\n  %labels =',
+), ("%dw) lr 0.5 momentum 0.0", "%dw, %v) lr 0.5 momentum 0.75"), (
     "(tensor<7x5xf32>, tensor<7x5xf32>) -> tensor<7x5xf32>",
     "(tensor<7x5xf32>, tensor<7x5xf32>, tensor<7x5xf32>) -> (tensor<7x5xf32>, tensor<7x5xf32>)",
-), ("%new =", "%new, %next =")  # fmt: skip
+), ("%new =", "%new, %next ="), (
+    'train.output "param" "param/w"', 'train.output "param" "param/velocity/w" %next : tensor<7x5xf32>\n  train.output "param" "param/w"',
+)  # fmt: skip
+NO_VELOCITY = (*MOMENTUM[:1], ("%dw) lr 0.5 momentum 0.0", "%dw, %w) lr 0.5 momentum 0.9"), *MOMENTUM[2:])
+"""The weight is its own."""
+
+
+def changed(changes: Sequence[tuple[str, str]]) -> str:
+    """The layer with other words in some places."""
+    text = LAYER
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    return text
+
+
 LAST = 'train.output "output" "z" %z : tensor<9x5xf32>'
 READER = """%u = train.map "neg"({}) layer "u" role "grad" : (tensor<7x5xf32>) -> tensor<7x5xf32>
   train.output "grad" "u" %u : tensor<7x5xf32>"""
-READ_LATER, USED_TWICE = ((LAST, READER.format(value)) for value in ("%w", "%dw"))
+READ_LATER, USED_TWICE, VELOCITY_READ = ((LAST, READER.format(value)) for value in ("%w", "%dw", "%v"))
 
 
 @pytest.mark.parametrize(
@@ -153,17 +202,17 @@ READ_LATER, USED_TWICE = ((LAST, READER.format(value)) for value in ("%w", "%dw"
         ("os", (), True),
         ("ws", (), False),
         ("is", (), False),
-        ("interleaved", MOMENTUM, False),
+        ("interleaved", MOMENTUM, True),
+        ("sequential", MOMENTUM, True),
+        ("ws", MOMENTUM, False),
+        ("interleaved", NO_VELOCITY, False),
+        ("interleaved", (*MOMENTUM, VELOCITY_READ), False),
         ("interleaved", (READ_LATER,), False),
         ("interleaved", (USED_TWICE,), False),
     ],
 )
 def test_updates_happen_in_the_array_only_where_they_can(schedule: str, changes: tuple[tuple[str, str], ...], fused: bool) -> None:
-    text = LAYER
-    for old, new in changes:
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    module = parse(text)
+    module = parse(changed(changes))
     convert_train_to_tile.lower(module, SMALL, schedule, double_buffer=True, fused_update=True)
     names = [op.name for op in module.walk()]
     assert ("tile.update" in names, "tile.sgd" in names) == (fused, not fused)

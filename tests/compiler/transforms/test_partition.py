@@ -115,10 +115,11 @@ def test_layers_in_dram(layer: str, schedule: str, memory: str) -> None:
 
 @pytest.mark.parametrize("partition", ["batch", "rows", "columns"])
 @pytest.mark.parametrize("schedule", ["interleaved", "sequential"])
-def test_weights_are_updated_in_the_arrays(schedule: str, partition: str) -> None:
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_weights_are_updated_in_the_arrays(schedule: str, partition: str, momentum: float) -> None:
     """Each tile where its whole gradient is: so the arrays share tiles, whatever was asked for."""
     setting = Setting(dram_above=-1, schedule=schedule, arrays=3, partition=partition, fused_update=True)
-    assert {"updates", "tiles for each"} <= check_program(layer_graph(*LAYERS["fully connected"]), setting)
+    assert {"updates", "tiles for each"} <= check_program(layer_graph(*LAYERS["fully connected"], momentum=momentum), setting)
 
 
 @pytest.mark.parametrize(
