@@ -17,7 +17,8 @@ MOST_SIZES = 3
 SHARED = 0.3
 """What a cycle of DRAM counts beyond its own: the transfers of neighbouring operations, which run ahead or behind, could have had it."""
 LOST = 0.25
-"""What part of a panel's latency nothing else hides: queues wait for one another where they share the channel."""
+"""What part of a panel's latency nothing else hides, since queues that share the channel wait for one another; and of the time in which
+tiles come in that have to be there before any beat."""
 NEAR = 1.1
 """How many times the cycles with all of every tensor there are near to them."""
 
@@ -81,7 +82,8 @@ def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine) -> list[Est
     # A panel's place is free again when it has been moved and used, until it is through with the latency of DRAM and of the array.
     latency = machine.dram.latency + rows + cols
     rings = [(flow.moved / bandwidth + flow.moved / flow.panel * latency + array) / flow.slots for flow in flows]
-    lost = LOST * latency * max(0, *(flow.moved / flow.panel - flow.slots for flow in flows))
+    panels = max(0, *(flow.moved / flow.panel - flow.slots for flow in flows))
+    lost = LOST * (latency * panels + nest.kept(plan.keeps & {"tiles"}) / bandwidth)
     tiled = nest.tile_traffic(order, sizes, turns, plan.keeps)
 
     def cost(flows: Sequence[Flow]) -> Estimate:
