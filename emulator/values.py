@@ -3,8 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
-from typing import Any
 
 from emulator.accesses import Access, Unclear
 from emulator.backend import Matmul
@@ -17,6 +15,7 @@ from emulator.loops import Loop, length, moved, unrolled
 from emulator.memory import Array, Memory, convert
 from emulator.script import Step
 from emulator.statements import statements
+from emulator.tape import Action, Scratch, Tape
 from emulator.vector import prepared
 from isa.dtypes import DType
 from isa.instructions import Instruction, Queue
@@ -33,14 +32,8 @@ _WIDE = 32
 """So are those with more than so many steps to each turn: finding out who reads what takes longer the more statements there are."""
 _ROOM = 1 << 24
 """Words that are written at once, at most."""
-_KEPT = 1 << 18
-"""Statements that are kept for further runs, at most."""
 _LENGTH = 1 << 20
 """So many actions are kept, at most."""
-
-
-Action = tuple[Callable[..., object], tuple[Any, ...]]
-"""A function and its arguments."""
 
 
 class Values:
@@ -62,7 +55,7 @@ class Values:
         """All that a run does, in order, if that is not too long to be kept."""
         self._alike: dict[tuple[object, ...], Action] = {}
         """Steps that are the same instruction at the same addresses are the same action."""
-        self._room = _KEPT
+        self._scratch = Scratch()
 
     def run(self, steps: Sequence[Step | Loop]) -> None:
         """Execute steps one after the other.
@@ -107,27 +100,16 @@ class Values:
         Those are left where it cannot be shown that they leave the same when they are executed at once; and the last one, where any beat
         might want what stays on the ports for `held`.
         """
-        flows: list[Flow] = []
+        done = 0
         with suppress(Unclear, RecursionError):  # the way from source to source may be long
             for flow in self._flows(loop):
-                self._at_once(flow)
-                flows.append(flow)
-        if flows:
-            self._room -= sum(len(flow.body) for flow in flows)
-            if self._room >= 0:
-                for flow in flows:
-                    self._keep((self._at_once, (flow,)))
-            else:
-                self._keep((self._anew, (loop, len(flows))))
-        return sum(flow.turns for flow in flows)
-
-    def _at_once(self, flow: Flow) -> None:
-        Batch(flow, self.memories, self.arrays).run()
-
-    def _anew(self, loop: Loop, number: int) -> None:
-        """The first flows of a loop, which are not kept."""
-        for flow in islice(self._flows(loop), number):
-            self._at_once(flow)
+                self._scratch.clear()
+                tape = Tape(self._scratch, self.arrays[0].matmul)
+                Batch(flow, self.memories, self.arrays, tape).run()
+                for action in tape.actions:
+                    self._keep(action)
+                done += flow.turns
+        return done
 
     def _flows(self, loop: Loop) -> Iterator[Flow]:
         """The turns that may be executed at once."""
