@@ -13,13 +13,16 @@ from emulator.accesses import Unclear
 from emulator.memory import Array
 from emulator.tape import Tape
 
+Reshape = Callable[[Array, tuple[int, ...]], Array]
+"""Words in another shape, copied where that has to be."""
+
 _LARGE = 1 << 12
 """Words of a tile that are not moved to other tiles without need."""
 _FLAT = 64
 """Rows; where there are more, it takes longer to put the words in their order again than what is saved."""
 
 
-def as_rows(words: Array, dims: int, lead: int = 0, reshaped: Callable[[Array, Sequence[int]], Array] = np.reshape) -> Array:
+def as_rows(words: Array, dims: int, lead: int = 0, reshaped: Reshape = np.reshape) -> Array:
     """Words [lead…, turns of loops…, lanes…] as [lead…, rows, lanes], each row's lanes or each lane's rows staying together as they were.
 
     ``dims``: the dimensions of the lanes.

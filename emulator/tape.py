@@ -76,7 +76,7 @@ class Tape:
         self.do(np.copyto, out, words)
         return out
 
-    def reshaped(self, words: Array, shape: Sequence[int]) -> Array:
+    def reshaped(self, words: Array, shape: tuple[int, ...]) -> Array:
         """Words in another shape: in place where that can be."""
         found = words.reshape(shape)
         return found if np.may_share_memory(found, words) else self.copy(words).reshape(shape)

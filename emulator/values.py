@@ -11,11 +11,13 @@ from emulator.beats import ArrayValues
 from emulator.code import Code, streams
 from emulator.costs import words_of
 from emulator.flow import Flow
+from emulator.gathered import Gathered, Span
 from emulator.loops import Loop, length, moved, unrolled
 from emulator.memory import Array, Memory, convert
 from emulator.script import Step
 from emulator.statements import statements
 from emulator.tape import Action, Scratch, Tape
+from emulator.together import Words
 from emulator.vector import prepared
 from isa.dtypes import DType
 from isa.instructions import Instruction, Queue
@@ -53,8 +55,10 @@ class Values:
         """Those that it executes one by one."""
         self.actions: list[Action] | None = []
         """All that a run does, in order, if that is not too long to be kept."""
-        self._alike: dict[tuple[object, ...], Action] = {}
-        """Steps that are the same instruction at the same addresses are the same action."""
+        self._alike: dict[tuple[object, ...], tuple[Action, list[Words], list[Span]]] = {}
+        """Steps that are the same instruction at the same addresses are the same action, need the same operands gathered, and write to
+        the same bytes of the scratchpad."""
+        self._gathered = Gathered(self.memories[Space.spad])
         self._scratch = Scratch()
 
     def run(self, steps: Sequence[Step | Loop]) -> None:
@@ -69,8 +73,7 @@ class Values:
                     self.run(step.turn(turn))
             else:
                 self.steps += 1
-                for action in self._actions(step):
-                    self._do(action)
+                self._execute(step)
 
     def again(self) -> None:
         """Do all that was done since the beginning once more, from an empty scratchpad on."""
@@ -106,6 +109,7 @@ class Values:
                 self._scratch.clear()
                 tape = Tape(self._scratch, self.arrays[0].matmul)
                 Batch(flow, self.memories, self.arrays, tape).run()
+                self._gathered.all_written()
                 for action in tape.actions:
                     self._keep(action)
                 done += flow.turns
@@ -127,48 +131,66 @@ class Values:
             yield Flow(body, many, self.arrays[0].accumulator)
             done += many
 
-    def _actions(self, step: Step) -> list[Action]:
-        """What one instruction or beat nest does."""
+    def _execute(self, step: Step) -> None:
+        """One instruction or beat nest."""
         code, counters, plan, array = self.codes[step.queue], step.counters, step.plan, self.arrays[step.queue.number]
         if step.queue.unit is not Queue.array:
             instruction = code.sequencer.code[step.instruction]
-            return [self._once(step, streams(instruction), (), lambda: self._instruction(instruction, counters, array))]
+            self._once(step, streams(instruction), (), lambda: self._instruction(instruction, counters, array))
+            return
         nest = code.nest(step.instruction)
         if plan is None:
-            return [(array.take, (nest.beats[-1].op == "upd",))]
+            self._do((array.take, (nest.beats[-1].op == "upd",)))
+            return
+        if self._gathered.full:
+            self._gathered.forget()
+            self._alike.clear()
         turns, swap, zeros = plan.turns, plan.swap, plan.zeros
         used = [stream for beat in nest.beats for stream in beat.streams]
-        make = lambda: (array.run, (array.beats(nest, counters, turns, zeros), swap))  # noqa: E731
-        found = [self._once(step, used, (turns, swap, zeros), make)]
-        if plan.take and plan.tail is None:
-            found.append((array.take, (nest.beats[0].op == "upd",)))
-        return found
 
-    def _once(self, step: Step, streams: Sequence[Stream], how: tuple[object, ...], make: Callable[[], Action]) -> Action:
-        """What a step does ``how`` where its streams are now, made only once."""
+        def make() -> tuple[Action, Sequence[Array]]:
+            beats = array.beats(nest, counters, turns, zeros, self._gathered.reshaped)
+            return (array.run, (beats, swap)), [beat.sums for beat in beats if beat.sums is not None]
+
+        self._once(step, used, (turns, swap, zeros), make)
+        if plan.take and plan.tail is None:
+            self._do((array.take, (nest.beats[0].op == "upd",)))
+
+    def _once(
+        self, step: Step, streams: Sequence[Stream], how: tuple[object, ...], make: Callable[[], tuple[Action, Sequence[Array]]]
+    ) -> None:
+        """Do what a step does ``how`` where its streams are now; made only once, with what it writes to the scratchpad."""
         counters = step.counters
         where = [(stream.address(counters), *stream.shape(counters)) for stream in streams]
         key = step.queue, step.instruction, how, *where
-        action = self._alike.get(key)
-        if action is None:
-            action = make()
+        made = self._alike.get(key)
+        if made is None:
+            self._gathered.asked = []
+            action, written = make()
+            made = action, self._gathered.asked, [self._gathered.span(words) for words in written if words.size]
             if self.actions is not None:
-                self._alike[key] = action
-        return action
+                self._alike[key] = made
+        action, asked, spans = made
+        for gather in self._gathered.missing(asked):
+            self._do(gather)
+        self._do(action)
+        self._gathered.written(spans)
 
-    def _instruction(self, instruction: Instruction, counters: Sequence[int], array: ArrayValues) -> Action:
+    def _instruction(self, instruction: Instruction, counters: Sequence[int], array: ArrayValues) -> tuple[Action, Sequence[Array]]:
+        """What an instruction does, and the words of the scratchpad that it writes."""
         spad = self.memories[Space.spad]
         match instruction.op:
             case "ld" | "st":
-                dst, src = instruction["dst"], instruction["src"]
-                return _copy, (self.memories[dst.space].view(dst, counters), self.memories[src.space].view(src, counters), dst.dtype)
+                to, words = (self.memories[stream.space].view(stream, counters) for stream in (instruction["dst"], instruction["src"]))
+                return (_copy, (to, words, instruction["dst"].dtype)), [to] if instruction["dst"].space is Space.spad else []
             case "wload":
-                return array.load, (spad.view(instruction["src"], counters),)
+                return (array.load, (spad.view(instruction["src"], counters),)), []
             case "drain":
-                return array.drain, (spad.view(instruction["dst"], counters), instruction["dst"].dtype)
+                to = spad.view(instruction["dst"], counters)
+                return (array.drain, (to, instruction["dst"].dtype)), [to]
             case _ if words_of(instruction["dst"], counters):
-                return prepared(instruction, spad, counters), ()
-        return _nothing, ()
+                return (prepared(instruction, spad, counters), ()), [spad.view(instruction["dst"], counters)]
+        return (_nothing, ()), []
 
 
 def _copy(to: Array, words: Array, dtype: DType) -> None:
