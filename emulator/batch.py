@@ -18,20 +18,24 @@ from emulator.accesses import Access, Register, Unclear
 from emulator.beats import ArrayValues
 from emulator.flow import Flow
 from emulator.memory import Array, Memory, convert
-from emulator.products import as_rows, fitted, joined, product, product_sum
+from emulator.products import as_rows, fitted, product, product_sum
 from emulator.statements import Compute, Copy, Place, Product, Statement, Zero, computed
+from emulator.tape import Tape
+from emulator.together import Terms, Words, together, words_at
 from isa.stream import Space
 
 
 class Batch:
-    """The turns that ``flow`` tells of."""
+    """The turns that ``flow`` tells of; ``tape`` notes how they are computed."""
 
-    def __init__(self, flow: Flow, memories: Mapping[Space, Memory], arrays: Sequence[ArrayValues]) -> None:
-        self.flow, self.turns, self.memories, self.arrays = flow, flow.turns, memories, arrays
+    def __init__(self, flow: Flow, memories: Mapping[Space, Memory], arrays: Sequence[ArrayValues], tape: Tape) -> None:
+        self.flow, self.turns, self.memories, self.arrays, self.tape = flow, flow.turns, memories, arrays, tape
         self.array = arrays[0]
         """For what is the same of all: shapes, types, and how they compute."""
         self._values: dict[Statement, tuple[list[Array], Array] | None] = {}
         self._flat: dict[tuple[Statement, int, int], Array] = {}
+        self._entered: dict[tuple[Words, int], tuple[Array, Array]] = {}
+        """Words, and the same as they enter the multipliers."""
         self._changing: list[Array] = []
         """Words in memory that were read and may be written before the end."""
 
@@ -60,7 +64,7 @@ class Batch:
         if key not in self._flat:
             assert dst.order is not None
             words = words.transpose(0, *[axis + 1 for axis in dst.order])
-            dense = words if words[0].flags.c_contiguous else np.ascontiguousarray(words)
+            dense = words if words[0].flags.c_contiguous else self.tape.copy(words)
             self._flat[key] = dense.reshape(len(dense), -1)
         flat = self._flat[key]
         strides = (flat.strides[0], *(stride for _, stride in place.dims))
@@ -72,7 +76,7 @@ class Batch:
         """What a statement reads as it is before the repetition."""
         place = statement.reads[number]
         if isinstance(place, Register):
-            return np.array(self.arrays[place.array].registers[place.name])[None]
+            return self.tape.new(_register, self.arrays[place.array], place.name)[None]
         view = place.view(self.memories[place.space], first, turns)
         if (statement, number) in self.flow.changing:
             self._changing.append(view)
@@ -83,12 +87,13 @@ class Batch:
         if isinstance(statement, Copy):
             words = self._read(statement, 0, first, last)
             if isinstance(statement.dst, Register):
-                words = words.reshape(len(words), -1, words.shape[-1])
-                return convert(words, self.array.accumulator)
+                words = self.tape.reshaped(words, (len(words), -1, words.shape[-1]))
+                return self.tape.new(convert, words, self.array.accumulator)
             shape = statement.dst.shape
             if isinstance(statement.reads[0], Register):
-                words = fitted(words, math.prod(shape[:-1]), shape[-1]).reshape(len(words), *shape)
-            return convert(words, statement.dst.dtype)
+                words = fitted(words, math.prod(shape[:-1]), shape[-1], self.tape)
+                words = self.tape.reshaped(words, (len(words), *shape))
+            return self.tape.new(convert, words, statement.dst.dtype)
         early, late = self._all_values(statement)
         if first < len(early):
             return early[first]
@@ -100,54 +105,87 @@ class Batch:
         """What a statement writes in each turn before its start, and in those from there on."""
         if statement not in self._values:
             self._values[statement] = None
-            start = self.flow.start(statement)
-            early = [self._value(statement, turn, turn + 1) for turn in range(start)]
-            self._values[statement] = early, self._value(statement, start, self.turns) if start < self.turns else early[-1]
+            if isinstance(statement, Product):
+                self._values.update(self._together(statement))
+            else:
+                self._values[statement] = self._alone(statement)
         found = self._values[statement]
         if found is None:
             raise Unclear  # what it reads depends on what it wrote before
         return found
 
+    def _alone(self, statement: Statement) -> tuple[list[Array], Array]:
+        start = self.flow.start(statement)
+        early = [self._value(statement, turn, turn + 1) for turn in range(start)]
+        return early, self._value(statement, start, self.turns) if start < self.turns else early[-1]
+
+    def _together(self, statement: Product) -> dict[Statement, tuple[list[Array], Array]]:
+        """A product, and those that have an operand in common with it."""
+        start, alike = self.flow.start(statement), self.flow.alike.get(statement, [statement])
+        if start == self.turns:
+            return {statement: self._alone(statement)}
+        late = together([self._terms(one, start, self.turns) for one in alike], self._multiply, self.tape)
+        return {
+            one: ([self._value(one, turn, turn + 1) for turn in range(start)], self._sums(one, result, start, self.turns))
+            for one, result in zip(alike, late, strict=True)
+        }
+
     def _value(self, statement: Statement, first: int, last: int) -> Array:
         if isinstance(statement, Zero):
-            return np.zeros((1, *self.array.g.shape), self.array.g.dtype)
+            return np.broadcast_to(self.array.g.dtype.type(0), (1, *self.array.shape))
         if isinstance(statement, Compute):
-            return computed(statement, [self._read(statement, number, first, last) for number in range(len(statement.reads))])
+            operands = [self._read(statement, number, first, last) for number in range(len(statement.reads))]
+            return self.tape.new(computed, statement, operands)
         assert isinstance(statement, Product)
-        terms = [self._operands(statement, first, last)]
-        while (source := self.flow.sources.get((statement, 2))) and source[0] in self.flow.continued:
-            statement = source[0]
-            terms.insert(0, self._operands(statement, first, last))
-        result = self._product(statement, terms)
-        if isinstance(statement.dst, Register):
-            result = fitted(result, *self.array.g.shape)
-        if len(statement.reads) > 2 and not (source and isinstance(source[0], Zero) and first >= source[1]):
-            before = convert(self._read(statement, 2, first, last), self.array.accumulator)
-            if len(result) < len(before):
-                result = np.repeat(result, len(before), axis=0)
-            self.array.add(result, before)
-        return convert(result, statement.dst.dtype) if isinstance(statement.dst, Access) else result
+        [result] = together([self._terms(statement, first, last)], self._multiply, self.tape)
+        return self._sums(statement, result, first, last)
 
-    def _operands(self, statement: Statement, first: int, last: int) -> tuple[Array, Array]:
+    def _terms(self, statement: Product, first: int, last: int) -> Terms:
+        """The operands of the products that are added up before anybody reads their sum."""
+        terms = [self._operands(one, first, last) for one in self.flow.chain(statement)]
+        return terms[::-1]
+
+    def _sums(self, statement: Product, result: Array, first: int, last: int) -> Array:
+        """What a product leaves in its sums, those before added."""
+        result = self._shaped(statement, result)
+        if isinstance(statement.dst, Register):
+            result = fitted(result, *self.array.shape, self.tape)
+        begin = self.flow.chain(statement)[-1]
+        source = self.flow.sources.get((begin, 2))
+        if len(begin.reads) > 2 and not (source and isinstance(source[0], Zero) and first >= source[1]):
+            before = self.tape.new(convert, self._read(begin, 2, first, last), self.array.accumulator)
+            product, result = result, result if len(result) >= len(before) else self.tape.empty(before.shape, before.dtype)
+            self.tape.do(np.add, product, before, result)
+        return self.tape.new(convert, result, statement.dst.dtype) if isinstance(statement.dst, Access) else result
+
+    def _operands(self, statement: Product, first: int, last: int) -> tuple[Array, Array]:
         """What a product multiplies, as it enters the multipliers: [turns, rows, inner] and [turns, inner, columns]."""
-        assert isinstance(statement, Product)
         array = self.array
         a, b = (self._read(statement, number, first, last) for number in range(2))
-        a = array.as_operand(convert(as_rows(a, statement.lanes, 1), array.accumulator))
+        a = self._entering(a, statement.lanes)
         lanes = statement.dst.shape[-1] if isinstance(statement.dst, Access) else 0
         if statement.op == "dw":
-            return a.transpose(0, 2, 1), array.as_operand(convert(as_rows(b, 1, 1), array.accumulator))
+            return a.transpose(0, 2, 1), self._entering(b, 1)
         if statement.op == "fwd":
-            return a, array.as_operand(fitted(b, a.shape[-1], lanes))
-        return a, array.as_operand(fitted(b, lanes, a.shape[-1])).transpose(0, 2, 1)
+            return a, self.tape.new(array.as_operand, fitted(b, a.shape[-1], lanes, self.tape))
+        return a, self.tape.new(array.as_operand, fitted(b, lanes, a.shape[-1], self.tape)).transpose(0, 2, 1)
 
-    def _product(self, statement: Statement, terms: Sequence[tuple[Array, Array]], total: int = 0) -> Array:
-        """The sum of products of each turn, in the type of the sums; or the ``total`` of so many turns."""
-        a, b = joined(terms)
-        result = product_sum(a, b, total, self.array.matmul) if total else product(a, b, self.array.matmul)
+    def _entering(self, words: Array, dims: int) -> Array:
+        """Words as they enter the multipliers, [turns, rows, lanes]: the same array where they are the same words."""
+        key = words_at(words), dims
+        if key not in self._entered:
+            rows = self.tape.new(convert, as_rows(words, dims, 1, self.tape.reshaped), self.array.accumulator)
+            self._entered[key] = words, self.tape.new(self.array.as_operand, rows)
+        return self._entered[key][1]
+
+    def _multiply(self, a: Array, b: Array) -> Array:
+        return product(a, b, self.tape)
+
+    def _shaped(self, statement: Statement, result: Array) -> Array:
+        """A product in the type and the shape of the sums."""
         if isinstance(statement.dst, Access):
-            result = result.reshape(*result.shape[:-2], *statement.dst.shape)
-        return self.array.summed(result)
+            result = self.tape.reshaped(result, (*result.shape[:-2], *statement.dst.shape))
+        return self.tape.new(self.array.summed, result)
 
     # Writes
 
@@ -157,42 +195,55 @@ class Batch:
         Raises:
             Unclear: nothing has been written then.
         """
-        totals = [(dst, self._totals(dst, statements)) for dst, statements in self.flow.totals.items()]
+        totals = self._totals()
         writes = [(dst, first, turns, self._written(statement, first, first + turns)) for statement, dst, first, turns in self.flow.writes]
         kept = [self._kept(words) for *_, words in writes]
         last = self.turns - 1
         tiles = {dst: self._kept(self._written(statement, last, last + 1)) for dst, statement in self.flow.registers.items()}
-        for dst, parts in totals:
-            for first, part in parts:
-                self._add(dst, first, part)
+        for dst, first, turns, part in totals:
+            self._add(dst, first, turns, part)
         for (place, first, turns, _), words in zip(writes, kept, strict=True):
-            place.view(self.memories[place.space], first, turns)[...] = words
-        for register, (tile,) in tiles.items():
-            self.arrays[register.array].put(register.name, tile)
+            self.tape.do(np.copyto, place.view(self.memories[place.space], first, turns), words)
+        for register, words in tiles.items():
+            self.tape.do(self.arrays[register.array].put, register.name, words[0])
 
     def _kept(self, words: Array) -> Array:
         """Words that no write changes."""
         if not any(np.may_share_memory(words, memory.bytes) for memory in self.memories.values()):
             return words
-        return words.copy() if any(np.may_share_memory(words, view) for view in self._changing) else words
+        return self.tape.copy(words) if any(np.may_share_memory(words, view) for view in self._changing) else words
 
-    def _totals(self, dst: Place, statements: Sequence[Product]) -> list[tuple[int, Array]]:
-        """What products add to the same sums: arrays for the turns from some on; one of length 1 is for that turn, or for all at once."""
-        start, walks = max(map(self.flow.start, statements)), isinstance(dst, Access) and dst.shift != 0
-        parts: list[tuple[int, Array]] = []
-        for turn in range(start):
-            parts += [(turn, self._product(one, [self._operands(one, turn, turn + 1)])) for one in statements]
-        if start < self.turns:
-            operands = [self._operands(statement, start, self.turns) for statement in statements]
-            late = self._product(statements[0], operands, 0 if walks else self.turns - start)
-            if walks and len(late) < self.turns - start:
-                late = np.repeat(late, self.turns - start, axis=0)
-            parts.append((start, late if walks else late[None]))
+    def _totals(self) -> list[tuple[Place, int, int, Array]]:
+        """What products add to sums: from which turn on, to the places of how many turns, and the words."""
+        parts: list[tuple[Place, int, int, Array]] = []
+        late: dict[tuple[bool, int], list[Place]] = {}
+        for dst, statements in self.flow.totals.items():
+            start, walks = max(map(self.flow.start, statements)), isinstance(dst, Access) and dst.shift != 0
+            for turn in range(start):
+                parts += [(dst, turn, 1, self._shaped(one, self._multiply(*self._operands(one, turn, turn + 1)))) for one in statements]
+            if start < self.turns:
+                late.setdefault((walks, start), []).append(dst)
+        for (walks, start), places in late.items():
+            turns = self.turns - start
+            terms = [[self._operands(one, start, self.turns) for one in self.flow.totals[dst]] for dst in places]
+            multiply = self._multiply if walks else lambda a, b, turns=turns: product_sum(a, b, turns, self.tape)
+            for dst, result in zip(places, together(terms, multiply, self.tape), strict=True):
+                total = self._shaped(self.flow.totals[dst][0], result)
+                parts.append((dst, start, turns, total) if walks else (dst, start, 1, total[None]))
         return parts
 
-    def _add(self, dst: Place, first: int, total: Array) -> None:
+    def _add(self, dst: Place, first: int, turns: int, total: Array) -> None:
         if isinstance(dst, Access):
-            self.array.add(dst.view(self.memories[dst.space], first, len(total)), total)
+            view = dst.view(self.memories[dst.space], first, turns)
+            self.tape.do(np.add, view, total, view)
         else:
             assert dst.name == "g"
-            self.array.add(self.arrays[dst.array].g[: total.shape[1], : total.shape[2]], total[0])
+            self.tape.do(_add_gradient, self.arrays[dst.array], total[0])
+
+
+def _register(array: ArrayValues, name: str) -> Array:
+    return array.registers[name]
+
+
+def _add_gradient(array: ArrayValues, total: Array) -> None:
+    array.add(array.g[: total.shape[0], : total.shape[1]], total)

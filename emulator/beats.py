@@ -11,7 +11,7 @@ import numpy.typing as npt
 from emulator.backend import Matmul
 from emulator.memory import Memory, convert
 from emulator.nest import Nest, Source
-from emulator.products import as_rows, lanes_apart
+from emulator.products import Reshape, as_rows, lanes_apart
 from isa.dtypes import DType
 from isa.instructions import UPDATES
 from isa.machine import Machine
@@ -36,27 +36,16 @@ def scaled(words: Array, scale: float | Array) -> Array:
     return convert(product, DType.f32 if words.dtype.kind == "f" else DType.i32)
 
 
+@dataclass(frozen=True, slots=True)
 class Port:
-    """What enters a port in all turns of a nest, one row a turn.
+    """What enters a port in all turns of a nest, one row a turn: ``rows``, or what entered with an earlier ``beat`` of the nest.
 
-    It is words in memory, the last ``dims`` dimensions of which are the lanes, or what entered with an earlier ``beat`` of the nest;
-    without either, what the beat before the nest left there.
+    Without either, it is what the beat before the nest left there.
     """
 
-    def __init__(self, words: Array | None, dims: int, beat: int | None) -> None:
-        self.beat, self.words, self.dims, self.rows = beat, words, dims, None
-        if words is not None:
-            rows = as_rows(words, dims)
-            if np.may_share_memory(rows, words):
-                self.rows = rows
-                """In place, where that can be."""
-
-    def read(self) -> Array:
-        """[turns, lanes]."""
-        if self.rows is not None:
-            return self.rows
-        assert self.words is not None
-        return as_rows(self.words, self.dims)
+    rows: Array | None
+    """[turns, lanes]."""
+    beat: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +100,8 @@ class ArrayValues:
         *rows, cols = words.shape
         words[...] = convert(self.registers[register][: math.prod(rows), :cols], dtype).reshape(words.shape)
 
-    def beats(self, nest: Nest, counters: Sequence[int], turns: Sequence[int], zeros: Sequence[bool]) -> list[Turns]:
-        """The beats of a nest at certain counters.
+    def beats(self, nest: Nest, counters: Sequence[int], turns: Sequence[int], zeros: Sequence[bool], reshaped: Reshape) -> list[Turns]:
+        """The beats of a nest at certain counters; ``reshaped``: see `as_rows`.
 
         Raises:
             UserError: a stream leaves the scratchpad.
@@ -123,8 +112,8 @@ class ArrayValues:
                 return None
             stream = source.stream
             if stream is None:
-                return Port(None, 0, source.beat)
-            return Port(self.spad.view(stream, counters, nest.levels, turns), len(stream.dims), None)
+                return Port(None, source.beat)
+            return Port(as_rows(self.spad.view(stream, counters, nest.levels, turns), len(stream.dims), reshaped=reshaped))
 
         found: list[Turns] = []
         for beat, zero in zip(nest.beats, zeros, strict=True):
@@ -163,9 +152,9 @@ class ArrayValues:
 
     def _fetch(self, name: str, port: Port, on_port: Sequence[dict[str, Array]]) -> Array:
         """What enters a port, one row a turn of the nest."""
-        if port.words is None:
+        if port.rows is None:
             return self.port[name] if port.beat is None else on_port[port.beat][name]
-        rows = convert(port.read(), self.accumulator)
+        rows = convert(port.rows, self.accumulator)
         if self.holds:
             self.port[name] = rows[-1:].copy()
         return rows

@@ -3,13 +3,13 @@
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from emulator.accesses import Access, Register, Unclear, covered, turns_ahead, turns_between
 from emulator.nest import injective
-from emulator.statements import Place, Product, Statement
+from emulator.statements import Copy, Place, Product, Statement
 from isa.dtypes import DType
 
 Source = tuple[Statement, int]
@@ -44,6 +44,7 @@ class Flow:
         self.changing = {read for read, found in writers.items() if found}
         """The reads of words that are written in any turn."""
         self._starts: dict[Statement, int | None] = {}
+        self.alike = self._alike()
         writing = [statement for statement in body if statement not in self.sums and statement not in self.continued]
         self.writes = self._writes(writing)
         self.registers = {statement.dst: statement for statement in writing if isinstance(statement.dst, Register)}
@@ -64,6 +65,33 @@ class Flow:
         if start_or_none is None:
             raise Unclear
         return start_or_none
+
+    def chain(self, statement: Product) -> list[Product]:
+        """The products that end with this one, each of which continues the next one's sums."""
+        found = [statement]
+        while (source := self.sources.get((found[-1], 2))) and source[0] in self.continued:
+            assert isinstance(source[0], Product)
+            found.append(source[0])
+        return found
+
+    def _alike(self) -> Mapping[Product, Sequence[Product]]:
+        """Of each product whose operands were all there before the repetition, those of them that have one of its operands, too."""
+        found: dict[object, list[Product]] = defaultdict(list)
+        for statement in self.body:
+            if isinstance(statement, Product) and statement not in self.sums and statement not in self.continued:
+                chain = self.chain(statement)
+                if all(self._was_there(one, number) for one in chain for number in (0, 1)):
+                    shared = 1 if statement.op == "dw" else 0
+                    found[statement.op, self.start(statement), tuple([one.reads[shared] for one in chain])].append(statement)
+        return {statement: group for group in found.values() for statement in group}
+
+    def _was_there(self, statement: Statement, number: int) -> bool:
+        """Whether what a statement reads was there before the repetition, copies apart."""
+        while source := self.sources[statement, number]:
+            if not isinstance(source[0], Copy):
+                return False
+            statement, number = source[0], 0
+        return True
 
     def _writes(self, writing: Iterable[Statement]) -> list[tuple[Statement, Access, int, int]]:
         """What is written to memories, in order: the statement, where to, the first turn, and how many turns."""

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
-from typing import Any
 
 from emulator.accesses import Access, Unclear
 from emulator.backend import Matmul
@@ -13,10 +11,13 @@ from emulator.beats import ArrayValues
 from emulator.code import Code, streams
 from emulator.costs import words_of
 from emulator.flow import Flow
+from emulator.gathered import Gathered, Span
 from emulator.loops import Loop, length, moved, unrolled
 from emulator.memory import Array, Memory, convert
 from emulator.script import Step
 from emulator.statements import statements
+from emulator.tape import Action, Scratch, Tape
+from emulator.together import Words
 from emulator.vector import prepared
 from isa.dtypes import DType
 from isa.instructions import Instruction, Queue
@@ -33,14 +34,8 @@ _WIDE = 32
 """So are those with more than so many steps to each turn: finding out who reads what takes longer the more statements there are."""
 _ROOM = 1 << 24
 """Words that are written at once, at most."""
-_KEPT = 1 << 18
-"""Statements that are kept for further runs, at most."""
 _LENGTH = 1 << 20
 """So many actions are kept, at most."""
-
-
-Action = tuple[Callable[..., object], tuple[Any, ...]]
-"""A function and its arguments."""
 
 
 class Values:
@@ -60,9 +55,11 @@ class Values:
         """Those that it executes one by one."""
         self.actions: list[Action] | None = []
         """All that a run does, in order, if that is not too long to be kept."""
-        self._alike: dict[tuple[object, ...], Action] = {}
-        """Steps that are the same instruction at the same addresses are the same action."""
-        self._room = _KEPT
+        self._alike: dict[tuple[object, ...], tuple[Action, list[Words], list[Span]]] = {}
+        """Steps that are the same instruction at the same addresses are the same action, need the same operands gathered, and write to
+        the same bytes of the scratchpad."""
+        self._gathered = Gathered(self.memories[Space.spad])
+        self._scratch = Scratch()
 
     def run(self, steps: Sequence[Step | Loop]) -> None:
         """Execute steps one after the other.
@@ -76,8 +73,7 @@ class Values:
                     self.run(step.turn(turn))
             else:
                 self.steps += 1
-                for action in self._actions(step):
-                    self._do(action)
+                self._execute(step)
 
     def again(self) -> None:
         """Do all that was done since the beginning once more, from an empty scratchpad on."""
@@ -107,27 +103,17 @@ class Values:
         Those are left where it cannot be shown that they leave the same when they are executed at once; and the last one, where any beat
         might want what stays on the ports for `held`.
         """
-        flows: list[Flow] = []
+        done = 0
         with suppress(Unclear, RecursionError):  # the way from source to source may be long
             for flow in self._flows(loop):
-                self._at_once(flow)
-                flows.append(flow)
-        if flows:
-            self._room -= sum(len(flow.body) for flow in flows)
-            if self._room >= 0:
-                for flow in flows:
-                    self._keep((self._at_once, (flow,)))
-            else:
-                self._keep((self._anew, (loop, len(flows))))
-        return sum(flow.turns for flow in flows)
-
-    def _at_once(self, flow: Flow) -> None:
-        Batch(flow, self.memories, self.arrays).run()
-
-    def _anew(self, loop: Loop, number: int) -> None:
-        """The first flows of a loop, which are not kept."""
-        for flow in islice(self._flows(loop), number):
-            self._at_once(flow)
+                self._scratch.clear()
+                tape = Tape(self._scratch, self.arrays[0].matmul)
+                Batch(flow, self.memories, self.arrays, tape).run()
+                self._gathered.all_written()
+                for action in tape.actions:
+                    self._keep(action)
+                done += flow.turns
+        return done
 
     def _flows(self, loop: Loop) -> Iterator[Flow]:
         """The turns that may be executed at once."""
@@ -145,51 +131,68 @@ class Values:
             yield Flow(body, many, self.arrays[0].accumulator)
             done += many
 
-    def _actions(self, step: Step) -> list[Action]:
-        """What one instruction or beat nest does."""
+    def _execute(self, step: Step) -> None:
+        """One instruction or beat nest."""
         code, counters, plan, array = self.codes[step.queue], step.counters, step.plan, self.arrays[step.queue.number]
         if step.queue.unit is not Queue.array:
             instruction = code.sequencer.code[step.instruction]
-            return [self._once(step, streams(instruction), (), lambda: self._instruction(instruction, counters, array))]
+            self._once(step, streams(instruction), (), lambda: self._instruction(instruction, counters, array))
+            return
         nest = code.nest(step.instruction)
         if plan is None:
-            return [(array.take, (nest.beats[-1].op,))]
+            self._do((array.take, (nest.beats[-1].op,)))
+            return
+        if self._gathered.full:
+            self._gathered.forget()
+            self._alike.clear()
         turns, swap, preload, zeros = plan.turns, plan.swap, plan.preload, plan.zeros
         used = [stream for beat in nest.beats for stream in beat.streams]
-        make = lambda: (array.run, (array.beats(nest, counters, turns, zeros), swap, preload))  # noqa: E731
-        found = [self._once(step, used, (turns, swap, preload, zeros), make)]
-        if plan.take and plan.tail is None:
-            found.append((array.take, (nest.beats[0].op,)))
-        return found
 
-    def _once(self, step: Step, streams: Sequence[Stream], how: tuple[object, ...], make: Callable[[], Action]) -> Action:
-        """What a step does ``how`` where its streams are now, made only once."""
+        def make() -> tuple[Action, Sequence[Array]]:
+            beats = array.beats(nest, counters, turns, zeros, self._gathered.reshaped)
+            return (array.run, (beats, swap, preload)), [beat.sums for beat in beats if beat.sums is not None]
+
+        self._once(step, used, (turns, swap, preload, zeros), make)
+        if plan.take and plan.tail is None:
+            self._do((array.take, (nest.beats[0].op,)))
+
+    def _once(
+        self, step: Step, streams: Sequence[Stream], how: tuple[object, ...], make: Callable[[], tuple[Action, Sequence[Array]]]
+    ) -> None:
+        """Do what a step does ``how`` where its streams are now; made only once, with what it writes to the scratchpad."""
         counters = step.counters
         where = [(stream.address(counters), *stream.shape(counters)) for stream in streams]
         key = step.queue, step.instruction, how, *where
-        action = self._alike.get(key)
-        if action is None:
-            action = make()
+        made = self._alike.get(key)
+        if made is None:
+            self._gathered.asked = []
+            action, written = make()
+            made = action, self._gathered.asked, [self._gathered.span(words) for words in written if words.size]
             if self.actions is not None:
-                self._alike[key] = action
-        return action
+                self._alike[key] = made
+        action, asked, spans = made
+        for gather in self._gathered.missing(asked):
+            self._do(gather)
+        self._do(action)
+        self._gathered.written(spans)
 
-    def _instruction(self, instruction: Instruction, counters: Sequence[int], array: ArrayValues) -> Action:
+    def _instruction(self, instruction: Instruction, counters: Sequence[int], array: ArrayValues) -> tuple[Action, Sequence[Array]]:
+        """What an instruction does, and the words of the scratchpad that it writes."""
         spad = self.memories[Space.spad]
         match instruction.op:
             case "ld" | "st":
-                dst, src = instruction["dst"], instruction["src"]
-                return _copy, (self.memories[dst.space].view(dst, counters), self.memories[src.space].view(src, counters), dst.dtype)
+                to, words = (self.memories[stream.space].view(stream, counters) for stream in (instruction["dst"], instruction["src"]))
+                return (_copy, (to, words, instruction["dst"].dtype)), [to] if instruction["dst"].space is Space.spad else []
             case "wload":
-                return array.load, (spad.view(instruction["src"], counters),)
+                return (array.load, (spad.view(instruction["src"], counters),)), []
             case "gload":
-                return array.load_scaled, (spad.view(instruction["src"], counters), instruction["scale"])
+                return (array.load_scaled, (spad.view(instruction["src"], counters), instruction["scale"])), []
             case "drain" | "wdrain":
-                register = "g_out" if instruction.op == "drain" else "w_out"
-                return array.drain, (register, spad.view(instruction["dst"], counters), instruction["dst"].dtype)
+                to, register = spad.view(instruction["dst"], counters), "g_out" if instruction.op == "drain" else "w_out"
+                return (array.drain, (register, to, instruction["dst"].dtype)), [to]
             case _ if words_of(instruction["dst"], counters):
-                return prepared(instruction, spad, counters), ()
-        return _nothing, ()
+                return (prepared(instruction, spad, counters), ()), [spad.view(instruction["dst"], counters)]
+        return (_nothing, ()), []
 
 
 def _copy(to: Array, words: Array, dtype: DType) -> None:

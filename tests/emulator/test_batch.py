@@ -104,12 +104,10 @@ def test_as_many_turns_at_once_as_there_is_room_for(kind: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("limit", "value"), [("_KEPT", 1 << 18), ("_KEPT", 0), ("_LENGTH", 9)])
-def test_further_runs_compute_with_the_words_that_are_there_then(
-    kind: str, limit: str, value: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether all that the first run did is kept, loops are taken apart anew, or everything is."""
-    monkeypatch.setattr(f"emulator.values.{limit}", value)
+@pytest.mark.parametrize("length", [1 << 20, 9])
+def test_further_runs_compute_with_the_words_that_are_there_then(kind: str, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether all that the first run did is kept, or everything is done anew."""
+    monkeypatch.setattr("emulator.values._LENGTH", length)
     product = Product(kind, batch=9, k=60, n=63, ring=2)
     program = layer_programs.build(Plan(4, 4, "f32", (product,), bytes_per_cycle=64.0))
     engine, memories = FastEngine(program), [Memory(Space.dram, program.dram_bytes) for _ in range(2)]
@@ -121,7 +119,7 @@ def test_further_runs_compute_with_the_words_that_are_there_then(
             dram.bytes[program.symbol(name, "input").address :][: data.size] = data
         engine.run(dram)
         np.testing.assert_array_equal(dram.bytes, run(program, inputs, skip=False)[0])
-        assert (engine.events > 0) == (limit == "_LENGTH" or seed in (0, 3))
+        assert (engine.events > 0) == (length == 9 or seed in (0, 3))
 
 
 @pytest.mark.parametrize("slots", [2, 3, 4, 6])
