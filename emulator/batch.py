@@ -19,7 +19,7 @@ from emulator.beats import ArrayValues
 from emulator.flow import Flow
 from emulator.memory import Array, Memory, convert
 from emulator.products import as_rows, fitted, product, product_sum
-from emulator.statements import Compute, Copy, Place, Product, Statement, Zero, computed
+from emulator.statements import Compute, Copy, Place, Product, Statement, Zero, noted
 from emulator.tape import Tape
 from emulator.together import Terms, Words, together, words_at
 from isa.stream import Space
@@ -135,7 +135,7 @@ class Batch:
             return np.broadcast_to(self.array.g.dtype.type(0), (1, *self.array.shape))
         if isinstance(statement, Compute):
             operands = [self._read(statement, number, first, last) for number in range(len(statement.reads))]
-            return self.tape.new(computed, statement, operands)
+            return noted(statement, operands, self.tape)
         assert isinstance(statement, Product)
         [result] = together([self._terms(statement, first, last)], self._multiply, self.tape)
         return self._sums(statement, result, first, last)

@@ -11,9 +11,11 @@ from emulator.costs import reduced_axes, words_of
 from emulator.memory import Array, convert
 from emulator.nest import Beat, Nest
 from emulator.script import Advance, Step
-from emulator.vector import elementwise, reduction
+from emulator.tape import Tape
+from emulator.vector import elementwise, reduction, writer
 from isa.dtypes import DType
 from isa.instructions import IMM, Instruction, Queue
+from isa.vector import FUNCTIONS
 
 Place = Access | Register
 
@@ -126,6 +128,25 @@ def _operand(beats: Sequence[Beat], beat: Beat, port: str, step: Step, advance: 
     return access(source.stream, step, advance, loops)
 
 
+def noted(statement: Compute, operands: Sequence[Array], tape: Tape) -> Array:
+    """The same as ``computed``, noted: written where it will lie again, if that is what the function can do."""
+    instruction, dst = statement.instruction, statement.dst
+    assert isinstance(dst, Access)
+    plain = dst.dtype is DType.f32 and all(operand.dtype == np.float32 and operand.shape[1:] == dst.shape for operand in operands)
+    if not operands or not plain or instruction.op == "red" or instruction["fn"] == "copy":
+        return tape.new(computed, statement, operands)
+    out = tape.empty((max(map(len, operands)), *dst.shape), np.float32)
+    tape.do(writer(instruction["fn"]), *_arguments(instruction, operands), out)
+    return out
+
+
+def _arguments(instruction: Instruction, operands: Sequence[Array]) -> list[Array | np.float32]:
+    """What a `vec` computes from, immediate values among it."""
+    given, imm = iter(operands), np.float32(instruction["imm"])
+    values = [imm if instruction[name] == IMM else next(given) for name in ("a", "b", "c")]
+    return values[: FUNCTIONS[instruction["fn"]].arity]
+
+
 def computed(statement: Compute, operands: Sequence[Array]) -> Array:
     """The results of a `vec` or `red` in some turns, as its operands have them: each [turns, …]."""
     instruction = statement.instruction
@@ -138,9 +159,7 @@ def computed(statement: Compute, operands: Sequence[Array]) -> Array:
     else:
         if any(operand.shape[1:] != shape for operand in wide):
             raise Unclear
-        given = iter(wide)
-        imm = np.float32(instruction["imm"])
-        results = elementwise(instruction["fn"], [imm if instruction[name] == IMM else next(given) for name in ("a", "b", "c")])
+        results = elementwise(instruction["fn"], _arguments(instruction, wide))
         if results.ndim == 0:
             results = np.broadcast_to(results, (1, *shape))
     return convert(results, statement.dst.dtype)

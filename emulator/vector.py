@@ -100,24 +100,38 @@ def prepared(instruction: Instruction, spad: Memory, counters: Sequence[int]) ->
     if instruction.op == "red" or {stream.dtype for stream in streams} != {DType.f32} or not all(dim.stride for dim in dst.dims):
         return partial(_execute, instruction, spad, tuple(counters))
     name, view = instruction["fn"], spad.view(dst, counters)
-    fn, operands = ELEMENTWISE[name], used[: FUNCTIONS[name].arity]
-    if isinstance(fn, np.ufunc):  # which reads what it overlaps first
-        return partial(fn, *operands, out=view)
-    if name == "relu":
-        return partial(np.maximum, *operands, 0, out=view)
-    if name == "fma" and not np.may_share_memory(view, operands[2]):
-        return partial(_fma, view, operands)
-    return partial(_assign, view, fn, operands)
+    operands = used[: FUNCTIONS[name].arity]
+    if name == "fma" and np.may_share_memory(view, operands[2]):
+        return partial(_assign, ELEMENTWISE[name], *operands, view)
+    return partial(writer(name), *operands, view)
 
 
-def _fma(out: F32, operands: Sequence[F32 | np.float32]) -> None:
-    a, b, c = operands
-    np.multiply(a, b, out=out)
-    np.add(out, c, out=out)
+def writer(fn: str) -> Callable[..., object]:
+    """What writes ``fn`` of its operands to its last argument; only an `fma` must not overlap its third operand there."""
+    function = ELEMENTWISE[fn]
+    if isinstance(function, np.ufunc):  # which reads what it overlaps first
+        return partial(_into, function)
+    whole: dict[str, Callable[..., object]] = {"relu": _relu, "fma": _fma}
+    return whole.get(fn, partial(_assign, function))
 
 
-def _assign(out: F32, fn: Function, operands: Sequence[F32 | np.float32]) -> None:
-    out[...] = fn(*operands)
+def _into(function: np.ufunc, *operands: Any) -> None:
+    *given, out = operands
+    function(*given, out=out)
+
+
+def _relu(a: F32, out: F32) -> None:
+    np.maximum(a, 0, out=out)
+
+
+def _fma(a: F32, b: F32, c: F32, out: F32) -> None:
+    np.multiply(a, b, out)
+    np.add(out, c, out)
+
+
+def _assign(fn: Function, *operands: Any) -> None:
+    *given, out = operands
+    out[...] = fn(*given)
 
 
 def _execute(instruction: Instruction, spad: Memory, counters: Sequence[int]) -> None:

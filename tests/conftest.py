@@ -1,8 +1,10 @@
 """Options of the test run, and figures that it tells at its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from compiler.schedule import plans
 
 FIGURE = "figure"
 
@@ -30,3 +32,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures")
         for _, line in sorted(lines):
             terminalreporter.line(line)
+
+
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Plans with small panels and nothing that blocks share in the scratchpad: with tensors as small as in tests, the best have neither."""
+    plans.cheapest.cache_clear()
+    monkeypatch.setattr(plans, "what_to_keep", lambda nest, plan: [frozenset()])
+    monkeypatch.setattr(plans, "LOST", 0)
+    yield
+    plans.cheapest.cache_clear()

@@ -1,13 +1,13 @@
 """Choosing what a nest keeps in the scratchpad: all plans, and what each should cost."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain, combinations, permutations, product
 from math import ceil, prod
 
 from compiler.schedule.axes import shared
-from compiler.schedule.blocks import WORD, Flow, Nest, Plan, divisors, turns_of
+from compiler.schedule.blocks import WORD, Nest, Plan, divisors, turns_of
 from compiler.schedule.cost import tile_interval
 from isa.machine import Machine
 
@@ -62,7 +62,7 @@ class Loops:
 
 
 def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine) -> list[Estimate]:
-    """The cost of a plan, with what follows the product riding on it, and without if anything does follow.
+    """The cost of a plan, with what follows the product riding on it, and without if anything does follow; and the same where more is kept.
 
     With two slots DRAM and array work side by side.  What they do one after the other: the first panels come in, the last ones go out, sums
     of which there is only one panel change, and accumulators that blocks add to go out before those of the next block come in.
@@ -74,27 +74,38 @@ def estimate(nest: Nest, loops: Loops, plan: Plan, machine: Machine) -> list[Est
     tiles = prod(turns[axis] for axis in order)
     array = ceil(tiles * tile_interval(beats, machine, double_buffer=loops.slots > 1) / machine.arrays)
     flows = [nest.flow(plan, tensor, order, sizes, turns) for tensor in nest.tensors]
-    bandwidth, kept = machine.dram.bytes_per_cycle, nest.kept(plan.keeps)
-    exposed = (kept + sum(flow.panel + 2 * flow.moved * flow.accumulates for flow in flows)) / bandwidth
-    if "sums" not in plan.keeps:
-        turn = rows + cols + 2 * (machine.dram.latency + WORD * rows * cols / bandwidth)
-        exposed += turn * (prod(sizes[axis] for axis in nest.summed_blocks(order)) - 1)
+    bandwidth = machine.dram.bytes_per_cycle
     # A panel's place is free again when it has been moved and used, until it is through with the latency of DRAM and of the array.
     latency = machine.dram.latency + rows + cols
     rings = [(flow.moved / bandwidth + flow.moved / flow.panel * latency + array) / flow.slots for flow in flows]
-    panels = max(0, *(flow.moved / flow.panel - flow.slots for flow in flows))
-    lost = LOST * (latency * panels + nest.kept(plan.keeps & {"tiles"}) / bandwidth)
-    tiled = nest.tile_traffic(order, sizes, turns, plan.keeps)
+    lost = LOST * latency * max(0, *(flow.moved / flow.panel - flow.slots for flow in flows))
+    begin_and_end = sum([flow.panel + 2 * flow.moved * flow.accumulates for flow in flows])
+    turn = rows + cols + 2 * (machine.dram.latency + WORD * rows * cols / bandwidth)
+    change = turn * (prod(sizes[axis] for axis in nest.summed_blocks(order)) - 1)
+    ways = [flows]
+    if any(tensor.again for tensor in nest.tensors):
+        ways = [[flow.ridden(tensor) for flow, tensor in zip(flows, nest.tensors, strict=True)], flows]
+    moved = [(sum([flow.traffic for flow in way]), sum([flow.taken for flow in way])) for way in ways]
+    found = []
+    for keeps in what_to_keep(nest, plan):
+        kept, tiled = nest.kept(keeps), nest.tile_traffic(order, sizes, turns, keeps)
+        exposed = (kept + begin_and_end) / bandwidth + (0 if "sums" in keeps else change)
+        waits = lost + LOST * nest.kept(keeps & {"tiles"}) / bandwidth
+        own = Plan(plan.blocks, plan.outer, plan.slots, keeps) if keeps else plan
+        for traffic, taken in moved:
+            dram = (tiled + traffic) / bandwidth
+            cycles = max(dram, array + exposed, *rings) if plan.slots > 1 else dram + array
+            found.append(Estimate(cycles + waits, dram, tiled + traffic, kept + taken, own))
+    return found
 
-    def cost(flows: Sequence[Flow]) -> Estimate:
-        traffic = tiled + sum([flow.traffic for flow in flows])
-        dram = traffic / bandwidth
-        cycles = max(dram, array + exposed, *rings) if plan.slots > 1 else dram + array
-        return Estimate(cycles + lost, dram, traffic, kept + sum([flow.taken for flow in flows]), plan)
 
-    if not any(tensor.again for tensor in nest.tensors):
-        return [cost(flows)]
-    return [cost([flow.ridden(tensor) for flow, tensor in zip(flows, nest.tensors, strict=True)]), cost(flows)]
+def what_to_keep(nest: Nest, plan: Plan) -> list[frozenset[str]]:
+    """What may be in the scratchpad as a whole: tiles that all blocks use, sums that all add to."""
+    if not plan.blocks:
+        return [frozenset()]
+    possible = {"tiles": nest.loaded and nest.held > 0, "sums": nest.sums > 0 and not nest.summed.isdisjoint(plan.blocks)}
+    there = [name for name, can in possible.items() if can]
+    return [frozenset(names) for number in range(len(there) + 1) for names in combinations(there, number)]
 
 
 @cache
@@ -107,8 +118,7 @@ def cheapest(nest: Nest, loops: Loops, machine: Machine, most: int, room: int) -
     inside: Estimate | None = None
     best: Estimate | None = None
     for number in sorted({loops.slots, 1}, reverse=True):
-        found = keeping(nest, plans(nest, loops.walked, number))
-        for cost in chain.from_iterable(estimate(nest, loops, plan, machine) for plan in found):
+        for cost in chain.from_iterable(estimate(nest, loops, plan, machine) for plan in plans(nest, loops.walked, number)):
             if cost.taken <= most and (best is None or cost.key < best.key):
                 best = cost
             if cost.taken <= room and (inside is None or cost.key < inside.key):
@@ -134,16 +144,6 @@ def plans(nest: Nest, walked: Sequence[str], slots: int) -> Iterator[Plan]:
                 yield Plan(blocks, outer, slots)
             if nest.sizes.get("g", 1) > 1:
                 yield Plan(blocks, ("g", *outer), slots)
-
-
-def keeping(nest: Nest, plans: Iterable[Plan]) -> Iterator[Plan]:
-    """The plans, and where they have blocks the same with tiles in the scratchpad that all blocks use, or sums that they add to."""
-    for plan in plans:
-        yield plan
-        if plan.blocks:
-            ways = {"tiles": nest.loaded and nest.held > 0, "sums": nest.sums > 0 and not nest.summed.isdisjoint(plan.blocks)}
-            there = [name for name, possible in ways.items() if possible]
-            yield from (replace(plan, keeps=frozenset(names)) for n in range(len(there)) for names in combinations(there, n + 1))
 
 
 def _of_walked(nest: Nest, axes: Sequence[str]) -> Iterator[Split]:

@@ -185,6 +185,12 @@ def test_values(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 def test_values_of_several_arrays(name: str) -> None:
+    assert check_values(name, SHARED, shared_features) >= {feature for feature in SHARED_FEATURES[name] if feature.startswith("of all")}
+
+
+@pytest.mark.usefixtures("nothing_kept")
+@pytest.mark.parametrize("name", NETS)
+def test_values_of_several_arrays_with_panels_of_their_own(name: str) -> None:
     assert check_values(name, SHARED, shared_features) >= SHARED_FEATURES[name]
 
 
