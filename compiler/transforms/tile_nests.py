@@ -179,6 +179,10 @@ class Nest:
         # Beside large tensors in the scratchpad panels may fit, but so small ones that these had better be in DRAM too.
         if best is None or tiling is None or best.cycles > FAIR * min(estimate.cycles for estimate in outside):
             raise self.builder.does_not_fit(self.layer)
+        if self.fuses and any(self.classes[axis] == "b" for axis in best.plan.blocks):
+            # No tile's gradient is whole, so the vector unit updates the weight: sums may as well be where it finds them.
+            self.fuses = False
+            return self.choose()
         return best.plan, tiling
 
     def walked(self, tiling: Extents) -> list[str]:
