@@ -4,7 +4,6 @@ python benchmarks/arrays.py           # print the table of docs/arrays.md
 python benchmarks/arrays.py --write   # put it there
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from models import fully_connected
 from compiler.driver import TrainingStep, lower, training_step
 from compiler.schedule.schedules import SCHEDULES, partitioned
 from emulator import timing
+from gradweave.reproduce.sections import print_or_write
 from isa.machine import Machine, load_machine
 
 ROOT = Path(__file__).parents[1]
@@ -67,11 +67,7 @@ def table() -> str:
 
 def main() -> None:
     """Print the table, or write it into the page."""
-    if sys.argv[1:] != ["--write"]:
-        print(table())
-        return
-    before, rest = PAGE.read_text(encoding="utf-8").split("<!-- cycles -->\n")
-    PAGE.write_text(f"{before}<!-- cycles -->\n{table()}\n<!-- end -->{rest.split('<!-- end -->', 1)[1]}", encoding="utf-8")
+    print_or_write(PAGE, {"cycles": table()})
 
 
 if __name__ == "__main__":

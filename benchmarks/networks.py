@@ -17,6 +17,7 @@ import onnx.backend.test
 
 from compiler.driver import training_step
 from compiler.schedule.search import auto, best_sequential
+from gradweave.reproduce.sections import put_into
 from gradweave.scheduling import search_for
 from isa.files import write
 from isa.machine import load_machine
@@ -71,7 +72,7 @@ FILES = [f"docs/networks-128x128-batch{batch}.json" for batch in (1, 8)]
 
 def section() -> str:
     """What stands in the README."""
-    return f"<!-- networks -->\n{table([str(ROOT / file) for file in FILES])}\n<!-- end -->"
+    return table([str(ROOT / file) for file in FILES])
 
 
 @click.command()
@@ -84,9 +85,7 @@ def section() -> str:
 def main(machine: str, batch: int, networks: tuple[str, ...], output: str | None, files: tuple[str, ...], readme: bool) -> None:
     """Measure the nine networks of the onnx package."""
     if readme:
-        page = ROOT / "README.md"
-        before, rest = page.read_text(encoding="utf-8").split("<!-- networks -->\n")
-        write(page, before + section() + rest.split("<!-- end -->", 1)[1])
+        put_into(ROOT / "README.md", {"networks": section()})
         return
     if files:
         click.echo(table(list(files)))

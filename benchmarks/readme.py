@@ -5,13 +5,12 @@ python benchmarks/readme.py --write   # put them into README.md
 """
 
 import io
-import re
-import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import gradweave
 from gradweave.comparison import Comparison, Row
+from gradweave.reproduce.sections import print_or_write
 from gradweave.tables import comparison_table, show
 
 ROOT = Path(__file__).parents[1]
@@ -69,14 +68,7 @@ def sections() -> dict[str, str]:
 
 def main() -> None:
     """Print the sections, or write them into the README."""
-    readme, made = ROOT / "README.md", sections()
-    if sys.argv[1:] != ["--write"]:
-        print("\n\n".join(made.values()))
-        return
-    text = readme.read_text(encoding="utf-8")
-    for name, content in made.items():
-        text = re.sub(f"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, c=content: f"{m[1]}{c}\n{m[2]}", text, flags=re.DOTALL)
-    readme.write_text(text, encoding="utf-8")
+    print_or_write(ROOT / "README.md", sections())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python docs/make_ir.py --write   # put them into docs/ir.md
 """
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from compiler.dialects import systolic
 from compiler.driver import lower, lower_to_systolic, training_step
+from gradweave.reproduce.sections import print_or_write
 from isa.disasm import disassemble
 from isa.machine import Array, Machine
 
@@ -118,15 +118,7 @@ def sections() -> dict[str, str]:
 
 def main() -> None:
     """Print the sections, or write them into the page."""
-    page, made = Path(__file__).with_name("ir.md"), sections()
-    if sys.argv[1:] != ["--write"]:
-        print("\n\n".join(made.values()))
-        return
-    text = page.read_text(encoding="utf-8")
-    for name, content in made.items():
-        before, rest = text.split(f"<!-- {name} -->\n")
-        text = f"{before}<!-- {name} -->\n{content}\n<!-- end -->{rest.split('<!-- end -->', 1)[1]}"
-    page.write_text(text, encoding="utf-8")
+    print_or_write(Path(__file__).with_name("ir.md"), sections())
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The table of docs/memory.md, made by compiling and running: ``python docs/make_memory.py`` prints it, ``--write`` puts it there."""
 
-import sys
 from pathlib import Path
 
 from compiler.driver import lower, training_step
 from emulator import Emulator, draw_inputs
+from gradweave.reproduce.sections import print_or_write
 from isa.machine import Array, Machine, Scratchpad
 
 HERE = Path(__file__).parent
@@ -26,12 +26,7 @@ def costs() -> str:
 
 def main() -> None:
     """Print the table, or write it into the page."""
-    page, table = HERE / "memory.md", costs()
-    if sys.argv[1:] != ["--write"]:
-        print(table)
-        return
-    before, rest = page.read_text(encoding="utf-8").split("<!-- costs -->\n")
-    page.write_text(f"{before}<!-- costs -->\n{table}\n<!-- end -->{rest.split('<!-- end -->', 1)[1]}", encoding="utf-8")
+    print_or_write(HERE / "memory.md", {"costs": costs()})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The table of docs/schedules.md on updates, made by timing: ``python docs/make_schedules.py`` prints it, ``--write`` puts it there."""
 
-import sys
 from pathlib import Path
 
 from compiler.driver import TrainingStep, training_step
 from gradweave.reproduce.bench import Bench
 from gradweave.reproduce.products import Product, products_step
+from gradweave.reproduce.sections import print_or_write
 from isa.machine import load_machine
 
 HERE = Path(__file__).parent
@@ -49,12 +49,7 @@ def updates() -> str:
 
 def main() -> None:
     """Print the table, or write it into the page."""
-    page, table = HERE / "schedules.md", updates()
-    if sys.argv[1:] != ["--write"]:
-        print(table)
-        return
-    before, rest = page.read_text(encoding="utf-8").split("<!-- updates -->\n")
-    page.write_text(f"{before}<!-- updates -->\n{table}\n<!-- end -->{rest.split('<!-- end -->', 1)[1]}", encoding="utf-8")
+    print_or_write(HERE / "schedules.md", {"updates": updates()})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from emulator.memory import Array, convert
 from emulator.nest import Beat, Nest
 from emulator.script import Advance, Step
 from emulator.tape import Tape
-from emulator.vector import elementwise, reduction, writer
+from emulator.vector import bound, elementwise, reduction
 from isa.dtypes import DType
 from isa.instructions import IMM, Instruction, Queue
 from isa.vector import FUNCTIONS
@@ -136,7 +136,7 @@ def noted(statement: Compute, operands: Sequence[Array], tape: Tape) -> Array:
     if not operands or not plain or instruction.op == "red" or instruction["fn"] == "copy":
         return tape.new(computed, statement, operands)
     out = tape.empty((max(map(len, operands)), *dst.shape), np.float32)
-    tape.do(writer(instruction["fn"]), *_arguments(instruction, operands), out)
+    tape.do(bound(instruction["fn"], _arguments(instruction, operands), out))
     return out
 
 

@@ -99,39 +99,30 @@ def prepared(instruction: Instruction, spad: Memory, counters: Sequence[int]) ->
     streams = [value for value in instruction.args.values() if isinstance(value, Stream)]
     if instruction.op == "red" or {stream.dtype for stream in streams} != {DType.f32} or not all(dim.stride for dim in dst.dims):
         return partial(_execute, instruction, spad, tuple(counters))
-    name, view = instruction["fn"], spad.view(dst, counters)
-    operands = used[: FUNCTIONS[name].arity]
-    if name == "fma" and np.may_share_memory(view, operands[2]):
-        return partial(_assign, ELEMENTWISE[name], *operands, view)
-    return partial(writer(name), *operands, view)
+    name = instruction["fn"]
+    return bound(name, used[: FUNCTIONS[name].arity], spad.view(dst, counters))
 
 
-def writer(fn: str) -> Callable[..., object]:
-    """What writes ``fn`` of its operands to its last argument; only an `fma` must not overlap its third operand there."""
+def bound(fn: str, operands: Sequence[F32 | np.float32], out: F32) -> Callable[[], object]:
+    """What writes ``fn`` of its operands to ``out``, any number of times."""
     function = ELEMENTWISE[fn]
     if isinstance(function, np.ufunc):  # which reads what it overlaps first
-        return partial(_into, function)
-    whole: dict[str, Callable[..., object]] = {"relu": _relu, "fma": _fma}
-    return whole.get(fn, partial(_assign, function))
+        return partial(function, *operands, out=out)
+    if fn == "relu":
+        return partial(np.maximum, *operands, 0, out=out)
+    if fn == "fma" and not np.may_share_memory(out, operands[2]):
+        return partial(_fma, out, operands)
+    return partial(_assign, out, function, operands)
 
 
-def _into(function: np.ufunc, *operands: Any) -> None:
-    *given, out = operands
-    function(*given, out=out)
+def _fma(out: F32, operands: Sequence[F32 | np.float32]) -> None:
+    a, b, c = operands
+    np.multiply(a, b, out=out)
+    np.add(out, c, out=out)
 
 
-def _relu(a: F32, out: F32) -> None:
-    np.maximum(a, 0, out=out)
-
-
-def _fma(a: F32, b: F32, c: F32, out: F32) -> None:
-    np.multiply(a, b, out)
-    np.add(out, c, out)
-
-
-def _assign(fn: Function, *operands: Any) -> None:
-    *given, out = operands
-    out[...] = fn(*given)
+def _assign(out: F32, fn: Function, operands: Sequence[F32 | np.float32]) -> None:
+    out[...] = fn(*operands)
 
 
 def _execute(instruction: Instruction, spad: Memory, counters: Sequence[int]) -> None:

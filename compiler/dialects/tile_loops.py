@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import (
     f64,
     i64,
 )
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -113,53 +113,53 @@ class ForOp(IRDLOperation):
         )
 
 
+class _TileMove(IRDLOperation):
+    """A tile on its way between a memory and the array: the slots that it goes through, the memory's axes, and which operand it is."""
+
+    slot = var_operand_def(MemRef)
+    axes = prop_def(StringAttr)
+    tag = prop_def(StringAttr)
+
+    def __init__(self, memory: SSAValue, axes: str, tag: str, *slots: SSAValue, **others: Attribute) -> None:
+        super().__init__(operands=[memory, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag), **others})
+
+    def verify_(self) -> None:
+        verify_axes(self, self.axes, self.operands[0])
+
+
 @irdl_op_definition
-class ResidentOp(IRDLOperation):
+class ResidentOp(_TileMove):
     """Make a tile the array's stationary operand; from DRAM it comes through ``slot``, each array's own where the tiles differ."""
 
     name = "tile.resident"
     src = operand_def(MemRef)
-    slot = var_operand_def(MemRef)
-    axes = prop_def(StringAttr)
-    tag = prop_def(StringAttr)
     assembly_format = "$src $axes `as` $tag (`through` $slot^)? attr-dict `:` type($src) (`,` type($slot)^)?"
 
-    def __init__(self, src: SSAValue, axes: str, tag: str, *slots: SSAValue) -> None:
-        super().__init__(
-            operands=[src, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
-        )
-
     def verify_(self) -> None:
-        verify_axes(self, self.axes, self.src)
+        super().verify_()
         if in_dram(self.src) != bool(self.slot):
             raise VerifyException("a tile from DRAM, and only that, goes through a slot")
 
 
 @irdl_op_definition
-class PreloadOp(IRDLOperation):
+class PreloadOp(_TileMove):
     """Let the accumulators begin with a tile from DRAM, scaled; it comes through ``slot``, each array's own."""
 
     name = "tile.preload"
     src = operand_def(MemRef)
-    slot = var_operand_def(MemRef)
-    axes = prop_def(StringAttr)
-    tag = prop_def(StringAttr)
     scale = prop_def(FloatAttr[Float64Type])
     assembly_format = "$src $axes `as` $tag `times` $scale `through` $slot attr-dict `:` type($src) `,` type($slot)"
 
     def __init__(self, src: SSAValue, axes: str, tag: str, scale: float, *slots: SSAValue) -> None:
-        super().__init__(
-            operands=[src, list(slots)],
-            properties={"axes": StringAttr(axes), "tag": StringAttr(tag), "scale": FloatAttr(scale, f64)},
-        )
+        super().__init__(src, axes, tag, *slots, scale=FloatAttr(scale, f64))
 
     def verify_(self) -> None:
-        verify_axes(self, self.axes, self.src)
+        super().verify_()
         verify_space(self, self.src, DRAM)
 
 
 @irdl_op_definition
-class DrainOp(IRDLOperation):
+class DrainOp(_TileMove):
     """Take the accumulators, or after a ``tile.update`` without velocity the weights, out of the array; to DRAM through a slot.
 
     To the scratchpad they go directly; or through a slot, from which they are added to what is there.  Each array has a slot of its own.
@@ -169,15 +169,7 @@ class DrainOp(IRDLOperation):
 
     name = "tile.drain"
     dst = operand_def(MemRef)
-    slot = var_operand_def(MemRef)
-    axes = prop_def(StringAttr)
-    tag = prop_def(StringAttr)
     assembly_format = "$dst $axes `as` $tag (`through` $slot^)? attr-dict `:` type($dst) (`,` type($slot)^)?"
-
-    def __init__(self, dst: SSAValue, axes: str, tag: str, *slots: SSAValue) -> None:
-        super().__init__(
-            operands=[dst, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
-        )
 
     @property
     def before(self) -> Sequence[SSAValue]:
@@ -194,29 +186,21 @@ class DrainOp(IRDLOperation):
         return bool(self.slot) and not in_dram(self.dst)
 
     def verify_(self) -> None:
-        verify_axes(self, self.axes, self.dst)
+        super().verify_()
         if in_dram(self.dst) and not self.slot:
             raise VerifyException("a tile for DRAM goes through a slot")
 
 
 @irdl_op_definition
-class DrainWeightsOp(IRDLOperation):
+class DrainWeightsOp(_TileMove):
     """Take the weights that a ``tile.update`` left beside the velocity out of the array; to DRAM through a slot, each array's own."""
 
     name = "tile.drain_weights"
     dst = operand_def(MemRef)
-    slot = var_operand_def(MemRef)
-    axes = prop_def(StringAttr)
-    tag = prop_def(StringAttr)
     assembly_format = "$dst $axes `as` $tag `through` $slot attr-dict `:` type($dst) `,` type($slot)"
 
-    def __init__(self, dst: SSAValue, axes: str, tag: str, *slots: SSAValue) -> None:
-        super().__init__(
-            operands=[dst, list(slots)], properties={"axes": StringAttr(axes), "tag": StringAttr(tag)}
-        )
-
     def verify_(self) -> None:
-        verify_axes(self, self.axes, self.dst)
+        super().verify_()
         verify_space(self, self.dst, DRAM)
 
 

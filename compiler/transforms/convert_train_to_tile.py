@@ -135,7 +135,7 @@ class _Walk:
             wanted = self.fused_update and self.builder.choice(op).fuses and products[-1].role.data == "dw"
             update = self.fusable(pair) if wanted else None
             nest = Nest(self.builder, products, fuses=update is not None)
-            fused = None if nest.in_blocks else update
+            fused = update if nest.fuses else None
             self.velocity(fused)
             nest.emit(fused if products[-1].role.data == "dw" else None)
         self.done |= set(pair)

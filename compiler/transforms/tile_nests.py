@@ -54,7 +54,11 @@ class Nest:
     @property
     def in_blocks(self) -> bool:
         """Whether the array sees only part of the sum over b at a time."""
-        return any(size > 1 and self.classes[axis] == "b" for axis, size in self.sizes.items() if axis.isupper())
+        return self.splits_sums(self.plan)
+
+    def splits_sums(self, plan: Plan) -> bool:
+        """Whether a plan walks blocks of what dW is summed over."""
+        return any(self.classes[axis] == "b" for axis in plan.blocks)
 
     def emit(self, fused: train.UpdateOp | None) -> None:
         """Write the nest, perhaps with the weight update in it."""
@@ -179,7 +183,7 @@ class Nest:
         # Beside large tensors in the scratchpad panels may fit, but so small ones that these had better be in DRAM too.
         if best is None or tiling is None or best.cycles > FAIR * min(estimate.cycles for estimate in outside):
             raise self.builder.does_not_fit(self.layer)
-        if self.fuses and any(self.classes[axis] == "b" for axis in best.plan.blocks):
+        if self.fuses and self.splits_sums(best.plan):
             # No tile's gradient is whole, so the vector unit updates the weight: sums may as well be where it finds them.
             self.fuses = False
             return self.choose()
