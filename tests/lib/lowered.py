@@ -112,7 +112,8 @@ FEATURES = {
     "sums in DRAM": r'tile\.stage "inout"',
     "blocks of a layer": r'tile\.for "[A-Z]" to (?!1 )',
     "weights kept": r'\.W\.whole"',
-    "gradients added": r'"[ps]\.tiles"',
+    "gradients added": r'"p\.tiles"',
+    "gradients kept": r'"s\.tiles"',
     "blocks": r"tile\.blocks (?!1 )",
 }
 

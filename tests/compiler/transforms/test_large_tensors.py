@@ -170,8 +170,19 @@ def test_layers(layer: str, schedule: str, double_buffer: bool) -> None:
     graph = layer_graph(*shapes)
     setting = Setting(scratchpad=scratchpad, schedule=schedule, double_buffer=double_buffer)
     if schedule == "interleaved" and double_buffer:
-        assert features(tiles(graph.module, setting)) >= IN_BLOCKS
+        found = features(tiles(graph.module, setting))
+        assert found >= IN_BLOCKS or found >= IN_BLOCKS - {"gradients added"} | {"gradients kept"}
     check_in_enough(graph, setting, stepped=schedule == "interleaved")
+
+
+@pytest.mark.usefixtures("nothing_kept")
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_whose_gradients_are_added_in_dram(layer: str) -> None:
+    *shapes, scratchpad = LAYERS[layer]
+    graph = layer_graph(*shapes)
+    setting = Setting(scratchpad=scratchpad)
+    assert features(tiles(graph.module, setting)) >= IN_BLOCKS
+    check_in_enough(graph, setting, stepped=True)
 
 
 def check_in_enough(graph: Graph, setting: Setting, *, stepped: bool) -> None:
@@ -196,6 +207,7 @@ def test_streams_that_nothing_is_summed_over_go_in_blocks(schedule: str) -> None
     check_program(graph, setting, stepped=True)
 
 
+@pytest.mark.usefixtures("nothing_kept")
 @pytest.mark.parametrize("schedule", ["interleaved", "sequential", "ws"])
 @pytest.mark.parametrize(("layer", "scratchpad"), [("convolution", 1300), ("strided", 1700), ("transposed", 1000), ("groups", 900)])
 def test_sums_that_meet_start_from_zeros_in_the_scratchpad(layer: str, scratchpad: int, schedule: str) -> None:
@@ -215,7 +227,7 @@ def test_what_all_blocks_need_stays_in_the_scratchpad(layer: str, scratchpad: in
     graph = layer_graph(*LAYERS[layer][:-1])
     setting = Setting(scratchpad=scratchpad, schedule=schedule)
     found = features(tiles(graph.module, setting))
-    assert found >= ({"gradients added", "weights kept"} if weights else {"gradients added"})
+    assert found >= ({"gradients kept", "weights kept"} if weights else {"gradients kept"})
     check_program(graph, setting)
 
 

@@ -105,6 +105,19 @@ MEMORIES = {"all of it": 1 << 20, "panels": 2500, "blocks": 1800}
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layers_in_dram(layer: str, schedule: str, memory: str) -> None:
     """One layer with its gradients and its update, all of it in DRAM, in scratchpads that hold all of it or parts."""
+    check_layers(layer, schedule, memory)
+
+
+@pytest.mark.usefixtures("nothing_kept")
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("schedule", ["interleaved", "ws", "os"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_in_dram_of_which_nothing_is_kept(layer: str, schedule: str, memory: str) -> None:
+    check_layers(layer, schedule, memory)
+
+
+def check_layers(layer: str, schedule: str, memory: str) -> None:
+    """In every partition that fits."""
     graph = layer_graph(*LAYERS[layer])
     for partition in ("batch", "rows", "columns"):
         arrays = 3 if partition == "rows" else 2
@@ -122,16 +135,16 @@ def test_weights_are_updated_in_the_arrays(schedule: str, partition: str, moment
     assert {"updates", "tiles for each"} <= check_program(layer_graph(*LAYERS["fully connected"], momentum=momentum), setting)
 
 
+@pytest.mark.usefixtures("nothing_kept")
 @pytest.mark.parametrize(
     ("layer", "schedule", "partition", "arrays", "memory", "wanted"),
     [
         ("fully connected", "interleaved", "batch", 2, "all of it", {"beats", "tiles for all", "partial sums"}),
         ("fully connected", "interleaved", "batch", 3, "blocks", {"partial sums and those of other blocks"}),
-        ("fully connected", "interleaved", "rows", 2, "all of it", {"tiles", "tiles for each", "sums"}),
+        ("fully connected", "interleaved", "rows", 2, "all of it", {"tiles", "tiles for each", "sums", "panels of each"}),
         ("fully connected", "interleaved", "rows", 3, "panels", {"unequal parts"}),
         ("fully connected", "os", "columns", 2, "blocks", {"sums of other blocks"}),
         ("groups", "interleaved", "rows", 3, "all of it", {"groups", "panels zeroed"}),
-        ("transposed", "ws", "columns", 3, "all of it", {"panels of each"}),
     ],
 )
 def test_what_these_layers_make_use_of(layer: str, schedule: str, partition: str, arrays: int, memory: str, wanted: set[str]) -> None:
