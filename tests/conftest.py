@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from compiler.schedule import plans
+from compiler.schedule import estimates, plans
 
 FIGURE = "figure"
 
@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Plans with small panels and nothing that blocks share in the scratchpad: with tensors as small as in tests, the best have neither."""
     plans.cheapest.cache_clear()
-    monkeypatch.setattr(plans, "what_to_keep", lambda nest, plan: [frozenset()])
-    monkeypatch.setattr(plans, "LOST", 0)
+    monkeypatch.setattr(estimates, "what_to_keep", lambda nest, blocks: [frozenset()])
+    monkeypatch.setattr(estimates, "LOST", 0)
     yield
     plans.cheapest.cache_clear()

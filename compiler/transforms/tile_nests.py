@@ -11,9 +11,10 @@ from compiler.dialects import tile, train
 from compiler.schedule import blocks
 from compiler.schedule.axes import blocked, parse_axes, shared
 from compiler.schedule.blocks import Extents, Plan, Streamed
+from compiler.schedule.estimates import Estimate, Loops
 from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.schedule.partition import numbered
-from compiler.schedule.plans import Estimate, Loops, cheapest
+from compiler.schedule.plans import cheapest
 from compiler.schedule.tilings import tilings
 from compiler.transforms.riders import riders
 from compiler.transforms.tile_builder import TileBuilder
