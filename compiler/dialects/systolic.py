@@ -18,7 +18,6 @@ from xdsl.dialects.builtin import (
     TensorType,
     UnitAttr,
     f64,
-    i64,
 )
 from xdsl.ir import Attribute, Block, Data, Dialect, Operation, Region
 from xdsl.irdl import (
@@ -35,6 +34,7 @@ from xdsl.printer import Printer
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
+from compiler.dialects.integers import integer
 from isa.instructions import INSTRUCTIONS, QUEUES, Field, FieldKind, Instruction, Queue, Spec, When, make
 from isa.stream import Stream
 from isa.stream_syntax import format_stream, parse_stream
@@ -86,7 +86,7 @@ def to_attribute(field: Field, value: Any) -> Attribute:
         case FieldKind.FLOAT:
             return FloatAttr(value, f64)
         case FieldKind.COUNT | FieldKind.LEVEL | FieldKind.SEMAPHORE:
-            return IntegerAttr(value, i64)
+            return integer(value)
         case FieldKind.FLAG:
             return UnitAttr()
         case _:
@@ -123,7 +123,7 @@ class InstructionOp(IRDLOperation):
             if value != field.default:
                 properties[name] = to_attribute(field, value)
         if provenance is not None:
-            properties["provenance"] = IntegerAttr(provenance, i64)
+            properties["provenance"] = integer(provenance)
         regions = [Region(Block())] if cls.spec().op == "loop" else []
         return cls(properties=properties, regions=regions)
 

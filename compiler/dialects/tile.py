@@ -16,7 +16,6 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     StringAttr,
     SymbolNameConstraint,
-    i64,
 )
 from xdsl.ir import Block, Dialect, Operation, Region, SSAValue
 from xdsl.irdl import (
@@ -32,6 +31,7 @@ from xdsl.irdl import (
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
+from compiler.dialects.integers import integer
 from compiler.dialects.tile_base import DRAM, SPAD, MemRef, TileOp, in_dram, memref, memref_of, optional_int, verify_space
 from compiler.dialects.tile_epilogue import EpilogueOp, PieceOp
 from compiler.dialects.tile_loops import (
@@ -72,7 +72,7 @@ class ProgramOp(IRDLOperation):
                 "sym_name": StringAttr(name),
                 "machine": machine,
                 "schedule": StringAttr(schedule),
-                "slots": IntegerAttr(slots, i64),
+                "slots": integer(slots),
             },
             regions=[Region(Block())],
         )

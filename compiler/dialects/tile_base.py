@@ -1,12 +1,12 @@
 """What the operations of the ``tile`` dialect share: tensors in memories."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from xdsl.dialects.builtin import (
     IntegerAttr,
     MemRefType,
     StringAttr,
-    i64,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
@@ -15,6 +15,7 @@ from xdsl.irdl import (
 )
 from xdsl.utils.exceptions import VerifyException
 
+from compiler.dialects.integers import integer
 from compiler.schedule.axes import parse_axes
 from isa.stream import Operand
 
@@ -24,6 +25,12 @@ DRAM, SPAD = StringAttr("dram"), StringAttr("spad")
 
 def memref(shape: Sequence[int], element: Attribute, space: StringAttr) -> MemRef:
     """Type of a tensor in a memory."""
+    return _memref(tuple(shape), element, space)
+
+
+@cache
+def _memref(shape: tuple[int, ...], element: Attribute, space: StringAttr) -> MemRef:
+    """Types never change, so each needs to be made only once."""
     return MemRefType(element, shape, memory_space=space)
 
 
@@ -39,7 +46,7 @@ def in_dram(value: SSAValue) -> bool:
 
 
 def optional_int(value: int | None) -> IntegerAttr | None:
-    return None if value is None else IntegerAttr(value, i64)
+    return None if value is None else integer(value)
 
 
 def verify_space(op: Operation, value: SSAValue, space: StringAttr) -> None:

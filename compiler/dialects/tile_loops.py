@@ -11,7 +11,6 @@ from xdsl.dialects.builtin import (
     StringAttr,
     UnitAttr,
     f64,
-    i64,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
@@ -27,6 +26,7 @@ from xdsl.irdl import (
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
+from compiler.dialects.integers import integer
 from compiler.dialects.tile_base import DRAM, SPAD, MemRef, TileOp, in_dram, verify_axes, verify_space, verify_tag
 
 BEATS = ("fwd", "dx", "dw")
@@ -63,8 +63,8 @@ class NestOp(TileOp):
         super().__init__(
             properties={
                 "rows": StringAttr(rows), "cols": StringAttr(cols), "stream": StringAttr(stream), "layer": StringAttr(layer),
-                "product": StringAttr(product), "macs": IntegerAttr(macs, i64),
-                "arrays": IntegerAttr(arrays, i64) if arrays > 1 else None, "across": StringAttr(across) if arrays > 1 else None,
+                "product": StringAttr(product), "macs": integer(macs),
+                "arrays": integer(arrays) if arrays > 1 else None, "across": StringAttr(across) if arrays > 1 else None,
             },
             regions=[Region(Block(list(body)))],
         )  # fmt: skip
@@ -108,7 +108,7 @@ class ForOp(IRDLOperation):
 
     def __init__(self, axis: str, extent: int, step: int, body: Sequence[Operation]) -> None:
         super().__init__(
-            properties={"axis": StringAttr(axis), "extent": IntegerAttr(extent, i64), "step": IntegerAttr(step, i64)},
+            properties={"axis": StringAttr(axis), "extent": integer(extent), "step": integer(step)},
             regions=[Region(Block(list(body)))],
         )
 

@@ -10,7 +10,6 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     StringAttr,
     f64,
-    i64,
 )
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.irdl import (
@@ -28,6 +27,7 @@ from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
 from compiler.dialects import train
+from compiler.dialects.integers import integer
 from compiler.dialects.tile_base import DRAM, SPAD, MemRef, TileOp, in_dram, memref, memref_of, verify_space
 from compiler.dialects.train import ints, to_ints
 from isa.vector import FUNCTIONS, REDUCTIONS
@@ -66,7 +66,7 @@ class WindowOp(IRDLOperation):
         space = DRAM if in_dram(input) else SPAD
         super().__init__(
             operands=[input],
-            properties={"axis": IntegerAttr(axis, i64)},
+            properties={"axis": integer(axis)},
             result_types=[memref(shape, type.element_type, space)],
         )
 
@@ -95,7 +95,7 @@ class BlocksOp(TileOp):
     def __init__(self, count: int, slots: int, layer: str, product: str, body: Sequence[Operation]) -> None:
         super().__init__(
             properties={
-                "count": IntegerAttr(count, i64), "slots": IntegerAttr(slots, i64), "layer": StringAttr(layer),
+                "count": integer(count), "slots": integer(slots), "layer": StringAttr(layer),
                 "product": StringAttr(product),
             },
             regions=[Region(Block(list(body)))],

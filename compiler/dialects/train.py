@@ -23,7 +23,6 @@ from xdsl.dialects.builtin import (
     SymbolNameConstraint,
     TensorType,
     f64,
-    i64,
 )
 from xdsl.ir import Attribute, Block, Dialect, Region, SSAValue
 from xdsl.irdl import (
@@ -45,6 +44,7 @@ from xdsl.irdl import (
 from xdsl.traits import NoTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
+from compiler.dialects.integers import integer
 from compiler.dialects.train_base import LEAF_KINDS, OUTPUT_KINDS, Tensor, TrainOp, element_of, ints, shape_of, to_ints
 from compiler.dialects.train_products import PoolGradOp, PoolOp, ProductOp
 from compiler.dialects.train_shapes import BroadcastOp, ConcatOp, PlaceOp, ReshapeOp, SliceOp, TransposeOp
@@ -89,8 +89,8 @@ class LeafOp(IRDLOperation):
             properties={
                 "kind": StringAttr(kind),
                 "leaf": StringAttr(leaf),
-                "classes": None if classes is None else IntegerAttr(classes, i64),
-                "ignored": None if ignored is None else IntegerAttr(ignored, i64),
+                "classes": None if classes is None else integer(classes),
+                "ignored": None if ignored is None else integer(ignored),
             },
             result_types=[type],
         )

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, TensorType, i64
+from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import IRDLOperation, prop_def
 from xdsl.utils.exceptions import VerifyException
+
+from compiler.dialects.integers import integer
 
 Tensor = TensorType[Attribute]
 
@@ -29,7 +31,7 @@ def element_of(value: SSAValue) -> Attribute:
 
 def ints(values: Sequence[int]) -> ArrayAttr[IntegerAttr]:
     """A list of integers as an attribute."""
-    return ArrayAttr([IntegerAttr(v, i64) for v in values])
+    return ArrayAttr([integer(v) for v in values])
 
 
 def to_ints(attr: ArrayAttr[IntegerAttr]) -> tuple[int, ...]:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import I64, ArrayAttr, IntegerAttr, StringAttr, TensorType, i64
+from xdsl.dialects.builtin import I64, ArrayAttr, IntegerAttr, StringAttr, TensorType
 from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, traits_def, var_operand_def
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
+from compiler.dialects.integers import integer
 from compiler.dialects.train_base import Tensor, TrainOp, element_of, ints, shape_of, to_ints
 from compiler.schedule.axes import ROLES, classes_of, parse_axes, sizes_of
 from isa.vector import REDUCTIONS
@@ -48,7 +49,7 @@ class ProductOp(TrainOp):
         super().__init__(
             operands=[lhs, rhs],
             properties={
-                "axes": StringAttr(axes), "work": None if work is None else IntegerAttr(work, i64),
+                "axes": StringAttr(axes), "work": None if work is None else integer(work),
                 "layer": StringAttr(layer), "role": StringAttr(role),
             },
             result_types=[TensorType(element_of(lhs), shape)],

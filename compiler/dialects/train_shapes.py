@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from xdsl.dialects.builtin import I64, ArrayAttr, Float64Type, FloatAttr, IntegerAttr, StringAttr, TensorType, f64, i64
+from xdsl.dialects.builtin import I64, ArrayAttr, Float64Type, FloatAttr, IntegerAttr, StringAttr, TensorType, f64
 from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def, var_operand_def
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
+from compiler.dialects.integers import integer
 from compiler.dialects.train_base import Tensor, TrainOp, element_of, ints, shape_of, to_ints, within
 
 
@@ -175,7 +176,7 @@ class ConcatOp(TrainOp):
         shape[axis] = sum(shape_of(v)[axis] for v in inputs)
         super().__init__(
             operands=[list(inputs)],
-            properties={"axis": IntegerAttr(axis, i64), "layer": StringAttr(layer), "role": StringAttr(role)},
+            properties={"axis": integer(axis), "layer": StringAttr(layer), "role": StringAttr(role)},
             result_types=[TensorType(element_of(inputs[0]), shape)],
         )
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import FixedBitwidthType, IntegerAttr, ModuleOp, i64
+from xdsl.dialects.builtin import FixedBitwidthType, ModuleOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
 from compiler.dialects import tile
+from compiler.dialects.integers import integer
 from compiler.dialects.machine import to_machine
 from compiler.schedule.allocate import Lifetime, align, allocate, allocate_roomy, live_bytes
 from isa.errors import UserError
@@ -100,10 +101,10 @@ def _dram(program: tile.ProgramOp, uses: Uses) -> None:
     address = 0
     for op in block.ops:
         if isinstance(op, tile.TensorOp) and op not in lifetimes:
-            op.address = IntegerAttr(address, i64)
+            op.address = integer(address)
             address += align(nbytes(op.result))
     for tensor, offset in zip(lifetimes, allocate(list(lifetimes.values()))[0], strict=True):
-        tensor.address = IntegerAttr(address + offset, i64)
+        tensor.address = integer(address + offset)
 
 
 def scratchpad_bytes(buffer: tile.BufferOp) -> int:
@@ -126,7 +127,7 @@ def _scratchpad(program: tile.ProgramOp, uses: Uses) -> None:
             f'"{uses.work[worst].layer.data}"; give the machine a larger scratchpad or lower --batch',
         )
     for buffer, address in zip(uses.buffers, found[0], strict=True):
-        buffer.address = IntegerAttr(address, i64)
+        buffer.address = integer(address)
     for op in list(program.body.block.ops):
         if isinstance(op, tile.BufferOp) and op not in uses.buffers:
             Rewriter.erase_op(op)

@@ -7,12 +7,13 @@ panels; between operations, wherever one touches memory that an earlier one touc
 from dataclasses import dataclass
 
 from xdsl.context import Context as XdslContext
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr, TensorType, i64
+from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
 from compiler.dialects import systolic, tile
+from compiler.dialects.integers import integer
 from compiler.dialects.systolic import OPS
 from compiler.schedule import tokens
 from compiler.transforms.allocate_memory import storage
@@ -56,11 +57,11 @@ def _lower(program: tile.ProgramOp) -> systolic.ProgramOp:
             queues[queue] += [*waits, *piece.code.get(queue, []), *signals]
     tables: list[Operation] = [*symbols]
     for name, initial in context.semaphores.items():
-        tables.append(systolic.SemaphoreOp(properties={"symbol": StringAttr(name), "initial": IntegerAttr(initial, i64)}))
+        tables.append(systolic.SemaphoreOp(properties={"symbol": StringAttr(name), "initial": integer(initial)}))
     for entry in context.table():
         numbers = {"group": entry.group, "macs": entry.macs, "traffic": entry.dram_bytes}
         words = {"layer": StringAttr(entry.layer), "product": StringAttr(entry.product)}
-        tables.append(systolic.ProvenanceOp(properties={**words, **{k: IntegerAttr(v, i64) for k, v in numbers.items()}}))
+        tables.append(systolic.ProvenanceOp(properties={**words, **{k: integer(v) for k, v in numbers.items()}}))
     code = [systolic.QueueOp(queue, ops) for queue, ops in queues.items()]
     return systolic.ProgramOp(program.sym_name.data, program.machine, program.schedule.data, [*tables, *code])
 

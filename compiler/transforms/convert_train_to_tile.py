@@ -9,12 +9,13 @@ import sys
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
 from compiler.dialects import tile, train
+from compiler.dialects.integers import integer
 from compiler.dialects.machine import machine_attr
 from compiler.schedule import SCHEDULES
 from compiler.schedule.kept import least_traffic, needed_again
@@ -71,7 +72,7 @@ def lower(
         builder = TileBuilder(program, machine, schedule, double_buffer=double_buffer, dram_above=limit)
         builder.analyse(graph)
         kept = least_traffic(*needed_again(graph, builder.root, builder.users), machine.scratchpad.bytes)
-        program.kept = IntegerAttr(kept, i64) if kept else None
+        program.kept = integer(kept) if kept else None
         _Walk(builder, fused_update).graph(graph)
         module.body.block.insert_op_before(program, graph)
         Rewriter.erase_op(graph, safe_erase=False)

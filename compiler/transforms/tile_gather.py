@@ -9,10 +9,10 @@ from collections.abc import Collection, Sequence
 from itertools import product as combinations
 from math import prod
 
-from xdsl.dialects.builtin import IntegerAttr, i64
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import train
+from compiler.dialects.integers import integer
 from compiler.dialects.train import shape_of, to_ints
 from compiler.schedule.axes import parse_axes
 from compiler.schedule.gather import Phase, Sliding, gathered_axes, padding, sliding
@@ -112,7 +112,7 @@ class _Gather:
         shares = [self.op.macs * product.macs // total for product in products]
         shares[0] += self.op.macs - sum(shares)
         for product, share in zip(products, shares, strict=True):
-            product.work = IntegerAttr(share, i64)
+            product.work = integer(share)
 
     def region(self, phases: Sequence[Phase]) -> tuple[list[int], list[int], list[int]]:
         """Starts, sizes and steps of the words of dX that a phase computes."""

@@ -6,10 +6,10 @@ from math import ceil, prod
 from string import ascii_lowercase
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerAttr, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from compiler.dialects import tile
+from compiler.dialects.integers import integer
 from compiler.dialects.tile_epilogue import chosen_dimensions, part_of
 from compiler.dialects.train import to_ints
 from compiler.schedule.access import regrouped
@@ -157,7 +157,7 @@ class Writer:
         self.memories: dict[Value, SSAValue] = {}
         ring = self.panel.stage.panel.owner
         assert isinstance(ring, tile.BufferOp)
-        ring.ring = IntegerAttr(own, i64) if own > 1 else None
+        ring.ring = integer(own) if own > 1 else None
 
     def write(self, steps: Sequence[Step], stored: Sequence[Value], places: Sequence[tuple[Place, SSAValue]]) -> tile.EpilogueOp:
         """The epilogue; ``places``: with the memories that have the values' words."""
