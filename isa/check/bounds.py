@@ -17,7 +17,7 @@ def check_bounds(findings: Findings) -> None:
     sizes = {Space.dram: findings.program.dram_bytes, Space.spad: findings.program.machine.scratchpad.bytes}
     for site in findings.all_sites():
         loops = tuple((loop["count"], loop["limit"], loop["level"]) for loop in site.loops)
-        for field, stream in site.streams():
+        for field, stream in site.streams:
             low, high = address_range(stream, loops)
             if low < 0 or high > sizes[stream.space]:
                 name = stream.space.name

@@ -31,9 +31,11 @@ class Way(NamedTuple):
     giver: Queue
     taker: Queue
     given: Ints
-    """Which of all tokens of its giver each is."""
+    """How many tokens its giver has given with each."""
+    seen: Ints
+    """How many it has taken by then."""
     taken: Ints
-    """Which of all tokens of its taker."""
+    """How many tokens its taker has taken with each."""
 
 
 def ways(traces: Mapping[Queue, Trace], initial: Mapping[int, int]) -> list[Way]:
@@ -47,7 +49,8 @@ def ways(traces: Mapping[Queue, Trace], initial: Mapping[int, int]) -> list[Way]
         if len(takes) > start + len(gives) or (kind_of(number) in PUT and len(takes) != len(gives)):
             raise Unsure
         takes = takes[start:]
-        found.append(Way(number, giver, taker, gives[: len(takes)], takes))
+        gives = gives[: len(takes)]
+        found.append(Way(number, giver, taker, gives + 1, traces[giver].seen[gives], takes + 1))
     return found
 
 
@@ -59,48 +62,46 @@ def _by_number(numbers: npt.NDArray[np.int16]) -> Iterator[tuple[int, Ints]]:
 def finished(traces: Mapping[Queue, Trace], found: list[Way]) -> dict[Queue, Clock]:
     """Clocks that count a token once all is finished that its giver did before."""
     clocks = {queue: np.zeros((len(traces), len(trace.takes) + 1), np.int32) for queue, trace in traces.items()}
-    _spread(clocks, traces, found, UNFINISHED)
+    _spread(clocks, found, UNFINISHED)
     return clocks
 
 
 def started(traces: Mapping[Queue, Trace], found: list[Way], known: Mapping[Queue, Clock]) -> dict[Queue, Clock]:
     """Clocks that count a token once it is given, from those that count it later; raises Unsure at a deadlock."""
     clocks = {queue: clock.copy() for queue, clock in known.items()}
-    _spread(clocks, traces, found, ())
+    _spread(clocks, found, ())
     for way in found:
-        given = np.searchsorted(traces[way.taker].seen, way.taken, side="right")
-        after = clocks[way.giver][way.taker, traces[way.giver].seen[way.given]] if way.giver is not way.taker else way.given + 1
+        given = np.searchsorted(traces[way.taker].seen, way.taken)
+        after = clocks[way.giver][way.taker, way.seen] if way.giver is not way.taker else way.given
         if (after > given).any():  # it is given after what comes after it is taken
             raise Unsure
     return clocks
 
 
-def _spread(clocks: dict[Queue, Clock], traces: Mapping[Queue, Trace], found: list[Way], silent: tuple[int, ...]) -> None:
+def _spread(clocks: dict[Queue, Clock], found: list[Way], silent: tuple[int, ...]) -> None:
     """Hand on what is known until there is no news.
 
     Tokens of the ``silent`` kinds say nothing of their giver's own work.  Raises Unsure if news goes round in circles.
     """
-    tellers = set(traces)
-    for _ in traces:
-        heard = {queue: [way for way in found if way.taker is queue and way.giver in tellers] for queue in traces}
-        tellers = {queue for queue in traces if _hear(queue, clocks, traces, heard[queue], silent)}
+    tellers = set(clocks)
+    for _ in clocks:
+        heard = {queue: [way for way in found if way.taker is queue and way.giver in tellers] for queue in clocks}
+        tellers = {queue for queue in clocks if _hear(queue, clocks, heard[queue], silent)}
         if not tellers:
             return
     raise Unsure
 
 
-def _hear(
-    queue: Queue, clocks: dict[Queue, Clock], traces: Mapping[Queue, Trace], heard: list[Way], silent: tuple[int, ...]
-) -> bool:  # fmt: skip
+def _hear(queue: Queue, clocks: dict[Queue, Clock], heard: list[Way], silent: tuple[int, ...]) -> bool:
     """Take what the tokens that a queue takes say now; returns whether there is news."""
     news, clock = False, clocks[queue]
     for way in heard:
-        handed = clocks[way.giver][:, traces[way.giver].seen[way.given]]
-        handed[way.giver] = 0 if kind_of(way.number) in silent else way.given + 1
+        handed = clocks[way.giver].take(way.seen, axis=1)
+        handed[way.giver] = 0 if kind_of(way.number) in silent else way.given
         handed[queue] = 0
-        had = clock[:, way.taken + 1]
+        had = clock.take(way.taken, axis=1)
         if (handed > had).any():
-            clock[:, way.taken + 1] = np.maximum(had, handed)
+            clock[:, way.taken] = np.maximum(had, handed)
             news = True
     if news:
         np.maximum.accumulate(clock, axis=1, out=clock)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from isa.disasm import instruction_text
 from isa.instructions import Field, FieldKind, Instruction, Queue
@@ -10,7 +11,7 @@ from isa.sequencer import LoopError, Sequencer
 from isa.stream import Stream
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Site:
     """One instruction with the loops around it, outermost first."""
 
@@ -19,12 +20,12 @@ class Site:
     instruction: Instruction
     loops: tuple[Instruction, ...]
 
-    def streams(self) -> Iterator[tuple[Field, Stream]]:
+    @cached_property
+    def streams(self) -> list[tuple[Field, Stream]]:
         """Its streams with their fields."""
-        for field in self.instruction.spec.fields:
-            value = self.instruction.args[field.name]
-            if field.kind in (FieldKind.STREAM, FieldKind.OPERAND) and isinstance(value, Stream):
-                yield field, value
+        fields = [field for field in self.instruction.spec.fields if field.kind in (FieldKind.STREAM, FieldKind.OPERAND)]
+        found = [(field, self.instruction.args[field.name]) for field in fields]
+        return [(field, value) for field, value in found if isinstance(value, Stream)]
 
     def most_turns(self) -> list[int]:
         """The most turns that each loop around takes."""

@@ -43,7 +43,7 @@ class Execution:
         self.granules = memories.granules
         readers = {space: set[Queue]() for space in Space}
         for site in findings.all_sites():
-            for field, stream in site.streams():
+            for field, stream in site.streams:
                 if field.reads:
                     readers[stream.space].add(site.queue)
         self.shadows = {space: Shadow(memories.sizes[space], len(self.queues), readers[space]) for space in Space}
@@ -210,7 +210,7 @@ class _Run:
     def _ports(self) -> list[list[Port]]:
         """The streams of each instruction; it reads before it writes."""
         granules = self.execution.granules
-        ports = [[Port(stream, field, site.loops, granules[stream.space]) for field, stream in site.streams()] for site in self.sites]
+        ports = [[Port(stream, field, site.loops, granules[stream.space]) for field, stream in site.streams] for site in self.sites]
         return [sorted(own, key=lambda port: port.writes) for own in ports]
 
     def _accesses(self, site: Site, whole: int, counters: list[int]) -> list[Access]:

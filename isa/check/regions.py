@@ -28,7 +28,7 @@ class Memories(NamedTuple):
         """Those of the program."""
         words: dict[Space, set[int]] = {space: set() for space in Space}
         for site in findings.all_sites():
-            for _, stream in site.streams():
+            for _, stream in site.streams:
                 words[stream.space].add(stream.dtype.size)
         granules = {space: math.gcd(*sizes) or 4 for space, sizes in words.items()}
         nbytes = {Space.dram: findings.program.dram_bytes, Space.spad: findings.program.machine.scratchpad.bytes}

@@ -51,7 +51,7 @@ def _check_levels(findings: Findings, site: Site) -> None:
     for name, value in site.instruction.args.items():
         if isinstance(value, When) and any(level >= depth for level in value.levels):
             findings.add(site, f"{name} refers to loop {max(value.levels)}, but {depth} loops are around it")
-    for field, stream in site.streams():
+    for field, stream in site.streams:
         levels = [level for level, stride in enumerate(stream.strides) if stride]
         levels += [level for level, step in enumerate(stream.ring.steps if stream.ring else ()) if step]
         levels += [dim.level for dim in stream.dims if dim.limit is not None]
@@ -70,7 +70,7 @@ def _dim_text(dim: Dim) -> str:
 def _check_fields(findings: Findings, site: Site) -> None:
     """Memory and number of dimensions of streams; where ``held`` and ``imm`` may stand."""
     spec = site.instruction.spec
-    for field, stream in site.streams():
+    for field, stream in site.streams:
         if stream.space is not field.space and field.space is not None:
             findings.add(site, f"{field.name} lies in {stream.space.name}, it has to be in {field.space.name}")
         fewest, most = field.dims
@@ -106,7 +106,7 @@ def _check_shapes(findings: Findings, site: Site) -> None:
     """All operands of a copy, a vector function or a reduction have one shape; those of a copy one type."""
     if site.instruction.op not in ("ld", "st", "vec", "red"):
         return
-    streams = list(site.streams())
+    streams = site.streams
     if not streams:
         return
     _, first = streams[0]

@@ -49,7 +49,7 @@ def touches(trace: Trace, granules: Mapping[Space, int]) -> list[Touch]:
         touch
         for event in trace.events
         for site, level in event.sites
-        for field, stream in sorted(site.streams(), key=lambda port: port[0].writes)
+        for field, stream in sorted(site.streams, key=lambda port: port[0].writes)
         for touch in _port(trace.queue, event, site, level, field, stream, granules[stream.space])
     ]
 

@@ -51,7 +51,7 @@ def can_be_whole(loop: Site, body: Sequence[Site], sequencer: Sequencer) -> bool
 def _bent_levels(site: Site) -> set[int]:
     """Levels over which an access is not affine, or loops change their turns."""
     bent = {loop["level"] for loop in site.loops if loop["limit"]}
-    for _, stream in site.streams():
+    for _, stream in site.streams:
         bent |= {dim.level for dim in stream.dims if dim.limit is not None}
         bent |= {level for level, step in enumerate(stream.ring.steps if stream.ring else ()) if step}
     zero = site.instruction.args.get("zero")
