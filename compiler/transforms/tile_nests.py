@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from math import prod
 
-from xdsl.dialects.builtin import IntegerAttr, f32, i64
+from xdsl.dialects.builtin import f32
 from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
+from compiler.dialects.integers import integer
 from compiler.schedule import blocks
 from compiler.schedule.axes import blocked, parse_axes, shared
-from compiler.schedule.blocks import Extents, Plan, Streamed
+from compiler.schedule.blocks import WORD, Extents, Plan, Streamed
 from compiler.schedule.estimates import Estimate, Loops
 from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.schedule.partition import numbered
@@ -153,7 +154,11 @@ class Nest:
 
     def choose(self) -> tuple[Plan, Extents]:
         """The quickest plan and tiling of those whose panels fit, by estimate."""
-        tensors = self.streamed_from_dram
+        tensors, scratchpad = self.streamed_from_dram, self.builder.machine.scratchpad.bytes
+        streamed = {tensor.name for tensor in tensors}
+        whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}
+        if any(WORD * prod(train.shape_of(value)) > scratchpad for value in whole):
+            raise self.builder.does_not_fit(self.layer)
         ways = self.tilings()
         if not tensors:
             return Plan(), ways[0]
@@ -169,8 +174,6 @@ class Nest:
             )
             for tiling in ways
         ]  # fmt: skip
-        streamed = {tensor.name for tensor in tensors}
-        whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}
         self.room = room = self.builder.room_beside(whole)
         time = tuple(self.axes_of(self.mapping.time))
         inside: list[tuple[Estimate, Extents]] = []
@@ -213,7 +216,7 @@ class Nest:
             self.arrays, self.across = found.arrays(self.builder.machine.arrays), found.axis
             for panel in {stage.panel.owner for stage in self.stages if self.across in stage.outside.data}:
                 assert isinstance(panel, tile.BufferOp)
-                panel.ring = IntegerAttr(self.arrays * (panel.ring.value.data if panel.ring else 1), i64)
+                panel.ring = integer(self.arrays * (panel.ring.value.data if panel.ring else 1))
         tile_ops: list[Operation] = []
         resident = self.resident()
         if resident is not None:

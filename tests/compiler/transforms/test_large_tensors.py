@@ -248,6 +248,21 @@ def test_panels_of_five_dimensions() -> None:
     np.testing.assert_allclose(outputs["y"], np.einsum("bkzyx,nk->bnzyx", leaves["x"][::2, ::2, ::2, ::2, ::2], leaves["w"]), rtol=1e-5)
 
 
+def test_operands_that_cannot_be_in_the_scratchpad_are_refused_before_anything_is_placed() -> None:
+    """X has 1200 bytes; what is larger than the scratchpad has to live in DRAM."""
+    text = """builtin.module { train.graph @fc {
+      %x = train.leaf "input" "x" : tensor<60x5xf32>
+      %w = train.leaf "param" "w" : tensor<5x3xf32>
+      %y = train.product "bk,kn->bn"(%x, %w) layer "fc" role "fwd" : (tensor<60x5xf32>, tensor<5x3xf32>) -> tensor<60x3xf32>
+      %z = train.map "neg"(%y) layer "act" role "fwd" : (tensor<60x3xf32>) -> tensor<60x3xf32>
+      train.output "output" "z" %z : tensor<60x3xf32>
+    } }"""
+    for setting in (Setting(scratchpad=1200, dram_above=-1), Setting(scratchpad=1196, dram_above=0)):
+        tiles(parse(text), setting)
+    with pytest.raises(UserError, match="no part of it fits"):
+        tiles(parse(text), Setting(scratchpad=1196, dram_above=-1))
+
+
 @pytest.mark.parametrize("dram_above", [-1, 0])
 def test_updates_with_part_of_another_gradient(dram_above: int) -> None:
     """What concat hands to its operands are slices: their words do not lie side by side, as those of the weights do."""
