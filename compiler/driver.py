@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from compiler.dialects.onnx import InputOp, NodeOp
+from compiler.discard import discard
 from compiler.emit import emit_program
 from compiler.frontend.importer import graph_name, import_model
 from compiler.frontend.initialize import reinitialize
@@ -123,13 +124,12 @@ def lower_to_systolic(
     """
     times = times or PassTimes()
     placing = (*([FuseEpilogues()] if epilogues else []), FuseBlocks(), Spill(), AllocateMemory())
-    with times.measure(WidenGroups.name):
-        train_level = step.module.clone()
-        widen(train_level, machine)
 
     def placed(limit: int) -> ModuleOp:
+        with times.measure(WidenGroups.name):
+            module = step.module.clone()
+            widen(module, machine)
         with times.measure(ConvertTrainToTile.name):
-            module = train_level.clone()
             convert_train_to_tile.lower(
                 module, machine, schedule, double_buffer=double_buffer, fused_update=fused_update, dram_above=limit
             )  # fmt: skip
@@ -186,6 +186,7 @@ def lower(
     with times.measure("emit"):
         program = emit_program(module, step.weights)
         program.provenance = [replace(entry, node=step.nodes.get(entry.layer, "")) for entry in program.provenance]
+        discard(module)
     return program
 
 

@@ -10,11 +10,11 @@ from xdsl.context import Context as XdslContext
 from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import Rewriter
 
 from compiler.dialects import systolic, tile
 from compiler.dialects.integers import integer
 from compiler.dialects.systolic import OPS
+from compiler.discard import discard
 from compiler.schedule import tokens
 from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_blocks import lower_blocks
@@ -36,7 +36,7 @@ class ConvertTileToSystolic(ModulePass):
         for program in list(op.body.block.ops):
             if isinstance(program, tile.ProgramOp):
                 op.body.block.insert_op_before(_lower(program), program)
-                Rewriter.erase_op(program, safe_erase=False)
+                discard(program)
 
 
 def _lower(program: tile.ProgramOp) -> systolic.ProgramOp:

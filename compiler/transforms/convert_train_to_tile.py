@@ -12,11 +12,11 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
-from xdsl.rewriter import Rewriter
 
 from compiler.dialects import tile, train
 from compiler.dialects.integers import integer
 from compiler.dialects.machine import machine_attr
+from compiler.discard import discard
 from compiler.schedule import SCHEDULES
 from compiler.schedule.kept import least_traffic, needed_again
 from compiler.schedule.schedules import Schedule, partitioned
@@ -75,7 +75,7 @@ def lower(
         program.kept = integer(kept) if kept else None
         _Walk(builder, fused_update).graph(graph)
         module.body.block.insert_op_before(program, graph)
-        Rewriter.erase_op(graph, safe_erase=False)
+        discard(graph)
 
 
 def schedule_of(name: str) -> Schedule:
