@@ -94,15 +94,17 @@ def _spread(clocks: dict[Queue, Clock], found: list[Way], silent: tuple[int, ...
 
 def _hear(queue: Queue, clocks: dict[Queue, Clock], heard: list[Way], silent: tuple[int, ...]) -> bool:
     """Take what the tokens that a queue takes say now; returns whether there is news."""
-    news, clock = False, clocks[queue]
+    clock = clocks[queue]
+    news = np.zeros(len(clock), np.bool_)
     for way in heard:
         handed = clocks[way.giver].take(way.seen, axis=1)
         handed[way.giver] = 0 if kind_of(way.number) in silent else way.given
         handed[queue] = 0
         had = clock.take(way.taken, axis=1)
-        if (handed > had).any():
+        later = (handed > had).any(axis=1)
+        if later.any():
             clock[:, way.taken] = np.maximum(had, handed)
-            news = True
-    if news:
-        np.maximum.accumulate(clock, axis=1, out=clock)
-    return news
+            news |= later
+    for other in np.flatnonzero(news):
+        np.maximum.accumulate(clock[other], out=clock[other])
+    return bool(news.any())
