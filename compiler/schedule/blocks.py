@@ -43,19 +43,24 @@ def tiles_ahead(machine: Machine, slots: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """A tensor in DRAM that a port streams: its axes, and for a result the axes summed over and whether taps meet in a word."""
+    """A tensor in DRAM that a port streams: its axes, and for a result its shape and the axes summed over."""
 
     name: str
     axes: str
-    result: bool = False
+    shape: tuple[int, ...] | None = None
+    """Words in each dimension of a result; None: it is an operand."""
     summed: frozenset[str] = frozenset()
-    overlaps: bool = False
-    gaps: bool = False
-    """Whether it has words that no product adds to."""
+    zeroed: bool = False
+    """Whether a result's panels begin as zeros: taps meet in a word, or there are words that no product adds to."""
     beside: int = 0
     """Panels of its size for what the vector unit does with it, if that rides on the nest (see ``tile.epilogue``)."""
     again: int = 0
     """DRAM bytes that are moved because it does not."""
+
+    @property
+    def result(self) -> bool:
+        """Whether products write it."""
+        return self.shape is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +102,22 @@ def turns_of(sizes: Mapping[str, int], tiles: Mapping[str, int]) -> dict[str, in
     return {axis: ceil(size / tiles.get(axis, 1)) for axis, size in sizes.items()}
 
 
-def panel_shape(axes: str, outside: str, sizes: Mapping[str, int], tiles: Mapping[str, int]) -> tuple[int, ...]:
-    """Words in each dimension of a panel."""
+def panel_shape(
+    axes: str, outside: str, sizes: Mapping[str, int], tiles: Mapping[str, int], whole: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Words in each dimension of a panel; ``whole``: of a tensor whose panels have the zeros up to the next one, too."""
     shape: list[int] = []
-    for terms in parse_axes(axes):
+    dimensions = parse_axes(axes)
+    for terms, size in zip(dimensions, whole or [0] * len(dimensions), strict=True):
         words = 1
         for axis, factor in terms:
             part = min(sizes[axis], tiles.get(axis, 1)) if axis in outside else sizes[axis]
             words += factor * (part - 1)
+        steps = [(factor, sizes[axis]) for axis, factor in terms if axis in outside]
+        if not steps:
+            words = max(words, size)
+        elif [factor * count for factor, count in steps] == [size]:
+            words = max(words, steps[0][0])
         shape.append(words)
     return tuple(shape)
 
@@ -123,9 +136,20 @@ def must_accumulate(tensor: Streamed, order: Sequence[str], outside: str, sizes:
     )
 
 
-def has_gaps(tensor: Streamed, outside: str, sizes: Mapping[str, int]) -> bool:
-    """Whether a result has words that no panel has, which have to become 0 in DRAM."""
-    return tensor.gaps or (tensor.result and any(_beyond(tensor, axis.lower(), sizes) < 0 for axis in outside if axis.isupper()))
+def leaves_gaps(
+    axes: str, outside: str, sizes: Mapping[str, int], tiles: Mapping[str, int], shape: Sequence[int], whole: Sequence[int] | None
+) -> bool:
+    """Whether a result of this shape has words that no panel has; ``whole``: see :func:`panel_shape`."""
+    tiled = {axis: sizes[axis] for axis in tiles if axis in outside}
+    panel = panel_shape(axes, outside, sizes, tiled, whole)
+    for terms, words, size in zip(parse_axes(axes), panel, shape, strict=True):
+        for factor, axis in sorted((factor, axis) for axis, factor in terms if axis in outside and axis not in tiled):
+            if words < factor:
+                return True
+            words += factor * (sizes[axis] - 1)
+        if words < size:
+            return True
+    return False
 
 
 def _beyond(tensor: Streamed, axis: str, sizes: Mapping[str, int]) -> int:
@@ -147,6 +171,8 @@ class Panels:
     """Whether they are sums that go out unfinished, and come in again."""
     zeros: bool
     """Whether the tensor has to be 0 in DRAM before."""
+    whole: tuple[int, ...] | None
+    """The tensor's shape, if they have its zeros up to the next one, too."""
 
 
 def panels_of(
@@ -157,7 +183,13 @@ def panels_of(
     outside = plan.outside(axes, turns)
     accumulates = must_accumulate(tensor, order, outside, sizes, turns)
     slots = 1 if not outside or accumulates else plan.slots
-    return Panels(outside, panel_shape(axes, outside, sizes, tiles), slots, accumulates, accumulates or has_gaps(tensor, outside, sizes))
+    # Zeros in a panel help where none have to be written to DRAM then.
+    whole = tensor.shape if tensor.zeroed and not accumulates else None
+    if tensor.shape and leaves_gaps(axes, outside, sizes, tiles, tensor.shape, whole):
+        whole, zeros = None, True
+    else:
+        zeros = accumulates
+    return Panels(outside, panel_shape(axes, outside, sizes, tiles, whole), slots, accumulates, zeros, whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +249,9 @@ class Nest:
         """What the plan does with a tensor on which nothing rides; ``sizes`` and ``turns``: of all axes, those in blocks split."""
         axes, panels = blocked(tensor.axes, plan.blocks), panels_of(tensor, plan, order, sizes, turns, self.tiles)
         tiled = {axis: sizes[axis] for axis in self.tiles if axis in panels.outside}
-        moved = prod(panel_shape(axes, panels.outside, sizes, tiled) if tiled else panels.shape)
+        moved = prod(panel_shape(axes, panels.outside, sizes, tiled, panels.whole) if tiled else panels.shape)
         moved *= prod(turns[axis] for axis in enclosing(order, panels.outside) if axis not in tiled)
-        zeros = prod(panel_shape(axes, "", sizes, {})) if panels.zeros else 0
+        zeros = prod(tensor.shape or ()) if panels.zeros else 0
         return Flow(WORD * prod(panels.shape), panels.slots, WORD * moved, panels.accumulates, WORD * zeros, again=tensor.again)
 
     def kept(self, keeps: Collection[str]) -> int:

@@ -10,7 +10,7 @@ from xdsl.ir import Operation, SSAValue
 from compiler.dialects import tile, train
 from compiler.dialects.integers import integer
 from compiler.schedule import blocks
-from compiler.schedule.axes import blocked, parse_axes, shared
+from compiler.schedule.axes import axes_in, blocked, parse_axes, shared
 from compiler.schedule.blocks import WORD, Extents, Plan, Streamed
 from compiler.schedule.estimates import Estimate, Loops
 from compiler.schedule.mapping import SUMMED, Mapping
@@ -131,13 +131,16 @@ class Nest:
                 if value is op.result:
                     if self.wanted_in_dram(value):
                         summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
-                        overlaps = self.builder.overlaps(op)
-                        gaps = overlaps and blocks.panel_shape(op.tensors[name], "", self.sizes, {}) != train.shape_of(value)
-                        riding = riders(self.builder, op)
-                        found[name] = Streamed(name, op.tensors[name], True, summed, overlaps, gaps, *riding)
+                        shape, riding = train.shape_of(value), riders(self.builder, op)
+                        found[name] = Streamed(name, op.tensors[name], shape, summed, self.begins_as_zeros(op), *riding)
                 elif self.stays_in_dram(value):
                     found[name] = Streamed(name, op.tensors[name])
         return list(found.values())
+
+    def begins_as_zeros(self, op: train.ProductOp) -> bool:
+        """Whether the words of a result are 0 before products add to them: taps meet in some, or none come to others."""
+        axes = axes_in(op.stored[2])
+        return self.builder.overlaps(op) or prod(op.sizes[axis] for axis in axes) < prod(train.shape_of(op.result))
 
     def stays_in_dram(self, operand: SSAValue) -> bool:
         """Whether an operand is read from DRAM piece by piece."""
@@ -266,7 +269,7 @@ class Nest:
             return self.panel(builder.in_dram(value), op, streamed)
         memory = self.result(op, name)
         if streamed is None:
-            if self.builder.overlaps(op):
+            if self.begins_as_zeros(op):
                 builder.fill(memory, 0.0, self.layer, self.product)
             return memory
         return self.panel(memory, op, streamed)
@@ -283,7 +286,7 @@ class Nest:
         panel = self.builder.buffer(f"{self.layer}.{tensor.name}.panels", panels.shape, f32, panels.slots)
         if panels.zeros:
             self.builder.fill_dram(home, self.layer, self.product)
-        way = "inout" if panels.accumulates else "zeroed" if tensor.overlaps else "out" if tensor.result else "in"
+        way = "inout" if panels.accumulates else "zeroed" if tensor.zeroed else "out" if tensor.result else "in"
         self.stages.append(tile.StageOp(home, self.axes(op, tensor.name), tensor.name, panel, way, panels.outside))
         return panel
 

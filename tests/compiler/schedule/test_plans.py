@@ -13,7 +13,7 @@ from isa.machine import Array, Dram, Machine
 
 FC = Nest(
     Extents(b=1024, k=768, n=3072), Extents(k=128, n=128),
-    (Streamed("X", "bk"), Streamed("Y", "bn", True, frozenset("k"))), loaded=True, stored=False, summed=frozenset(),
+    (Streamed("X", "bk"), Streamed("Y", "bn", (1024, 3072), frozenset("k"))), loaded=True, stored=False, summed=frozenset(),
 )  # fmt: skip
 LOOPS = Loops(("b",), ("k", "n"), ("b",), 1, 2)
 MACHINE = Machine(array=Array(128, 128), dram=Dram(bytes_per_cycle=142.857))
@@ -81,7 +81,7 @@ def test_less_room_than_the_machine_has() -> None:
 
 def test_single_buffers_where_two_do_not_fit() -> None:
     """Two panels of 8 KiB do not fit 12 KiB, and smaller ones would add up sums in DRAM once each."""
-    nest = replace(FC, sizes=Extents(b=16, k=128, n=1280), tensors=(Streamed("Y", "bn", True, frozenset("k")),))
+    nest = replace(FC, sizes=Extents(b=16, k=128, n=1280), tensors=(Streamed("Y", "bn", (16, 1280), frozenset("k")),))
     inside, _ = cheapest(nest, LOOPS, MACHINE, 12 << 10, 12 << 10)
     assert inside is not None
     assert inside.plan.slots == 1
@@ -102,7 +102,7 @@ def test_no_plan_that_fits_is_cheaper(b: int, k: int, n: int, room: int, beside:
 
     Single buffers are not looked at where two of them are hardly slower than all of every tensor.
     """
-    tensors = Streamed("X", "bk"), Streamed("Y", "bn", True, frozenset("k"), beside=beside, again=beside * 4 * b * n)
+    tensors = Streamed("X", "bk"), Streamed("Y", "bn", (b, n), frozenset("k"), beside=beside, again=beside * 4 * b * n)
     summed = frozenset("b" if sums else "")
     nest = Nest(Extents(b=b, k=k, n=n), Extents(k=2, n=2), tensors, loaded=True, stored=sums, summed=summed, held=k * n, sums=sums * k * n)
     machine = Machine(array=Array(2, 2), dram=Dram(bytes_per_cycle=4, latency=1))

@@ -83,8 +83,7 @@ def test_every_word_is_written_once(name: str, wanted: bool) -> None:
 
 @pytest.mark.parametrize(
     ("name", "scratchpad", "parts"),
-    [(name, 1 << 20, "panel in") for name in LAYERS]
-    + [("stride 1", 3600, "blocks of a layer"), ("dilation", 2400, "blocks of a layer")],
+    [(name, 1 << 20, "panel in") for name in LAYERS] + [("stride 1", 3600, "blocks of a layer"), ("dilation", 2400, "blocks of a layer")],
 )
 def test_tensors_in_dram(name: str, scratchpad: int, parts: str) -> None:
     """All tensors in DRAM: dY is padded there, and comes in panels or blocks of pixels."""
