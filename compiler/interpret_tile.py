@@ -18,6 +18,7 @@ from compiler.dialects.train import to_ints
 from compiler.interpret import FUNCTIONS, REDUCTIONS, region
 from compiler.interpret_windows import Window, pool, pool_grad
 from compiler.schedule.axes import parse_axes, strides_of
+from compiler.transforms.allocate_memory import storage
 
 Memories = dict[SSAValue, Array]
 Position = dict[str, slice]
@@ -120,7 +121,7 @@ class _Nest:
     def __init__(self, op: tile.NestOp, memories: Memories) -> None:
         self.memories = memories
         self.rows, self.cols = op.rows.data, op.cols.data
-        self.panels = {inner.panel: inner.outside.data for inner in op.walk() if isinstance(inner, tile.StageOp | tile.EpilogueOp)}
+        self.panels = {storage(inner.panel): inner.outside.data for inner in op.walk() if isinstance(inner, tile.StageOp | tile.EpilogueOp)}
         self.w: Array = np.full((1, 1), np.nan)
         self.g: Array | float = 0.0
         self.updated = False

@@ -14,7 +14,7 @@ from isa.machine import Machine
 
 WORD = 4
 TILES_AHEAD = 4
-"""The most tiles in a ring of them."""
+"""The most tiles in a ring of them, unless a schedule has another number."""
 PANELS = 8
 """Rings of panels that should fit together, so that as many passes can be one."""
 
@@ -31,24 +31,25 @@ class Extents(dict[str, int]):
         return hash(tuple(self.items()))
 
 
-def tiles_ahead(machine: Machine, slots: int) -> int:
+def tiles_ahead(machine: Machine, slots: int, most: int = TILES_AHEAD) -> int:
     """Tiles in an array's ring of weights and in its ring of gradients.
 
-    With double buffering up to four, if that is at most an eighth of the scratchpad, all arrays taken together. Transfers keep their order,
+    With double buffering up to ``most``, if that is at most an eighth of the scratchpad, all arrays together. Transfers keep their order,
     so the next operation's panels can come in as soon as this one's last tiles have somewhere to wait.
     """
     fit = machine.scratchpad.bytes // 8 // (WORD * machine.elements)
-    return slots if slots == 1 else max(slots, min(TILES_AHEAD, fit))
+    return slots if slots == 1 else max(slots, min(most, fit))
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """A tensor in DRAM that a port streams: its axes, and for a result its shape and the axes summed over."""
+    """A tensor in DRAM that a port streams: its axes, and for a result the axes summed over."""
 
     name: str
     axes: str
     shape: tuple[int, ...] | None = None
-    """Words in each dimension of a result; None: it is an operand."""
+    """Words in each dimension, of a result, and of an operand around which panels have zeros."""
+    result: bool = False
     summed: frozenset[str] = frozenset()
     zeroed: bool = False
     """Whether a result's panels begin as zeros: taps meet in a word, or there are words that no product adds to."""
@@ -56,11 +57,6 @@ class Streamed:
     """Panels of its size for what the vector unit does with it, if that rides on the nest (see ``tile.epilogue``)."""
     again: int = 0
     """DRAM bytes that are moved because it does not."""
-
-    @property
-    def result(self) -> bool:
-        """Whether products write it."""
-        return self.shape is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +71,8 @@ class Plan:
     outer: tuple[str, ...] = ()
     slots: int = 1
     """Panels of a tensor that are there at a time: with two, one is moved while the other is in use."""
+    single: frozenset[str] = frozenset()
+    """Tensors of which there is only one panel at a time all the same."""
     keeps: frozenset[str] = frozenset()
     """What of the array's tiles is in the scratchpad as a whole, for all blocks: ``tiles`` of the stationary operand, ``sums``."""
 
@@ -182,13 +180,12 @@ def panels_of(
     axes = blocked(tensor.axes, plan.blocks)
     outside = plan.outside(axes, turns)
     accumulates = must_accumulate(tensor, order, outside, sizes, turns)
-    slots = 1 if not outside or accumulates else plan.slots
+    slots = 1 if not outside or accumulates or tensor.name in plan.single else plan.slots
     # Zeros in a panel help where none have to be written to DRAM then.
     whole = tensor.shape if tensor.zeroed and not accumulates else None
-    if tensor.shape and leaves_gaps(axes, outside, sizes, tiles, tensor.shape, whole):
+    zeros = accumulates
+    if tensor.result and tensor.shape and leaves_gaps(axes, outside, sizes, tiles, tensor.shape, whole):
         whole, zeros = None, True
-    else:
-        zeros = accumulates
     return Panels(outside, panel_shape(axes, outside, sizes, tiles, whole), slots, accumulates, zeros, whole)
 
 
@@ -249,7 +246,8 @@ class Nest:
         """What the plan does with a tensor on which nothing rides; ``sizes`` and ``turns``: of all axes, those in blocks split."""
         axes, panels = blocked(tensor.axes, plan.blocks), panels_of(tensor, plan, order, sizes, turns, self.tiles)
         tiled = {axis: sizes[axis] for axis in self.tiles if axis in panels.outside}
-        moved = prod(panel_shape(axes, panels.outside, sizes, tiled, panels.whole) if tiled else panels.shape)
+        shape = panel_shape(axes, panels.outside, sizes, tiled, panels.whole) if tiled else panels.shape
+        moved = prod(shape if tensor.result else map(min, shape, tensor.shape or shape))
         moved *= prod(turns[axis] for axis in enclosing(order, panels.outside) if axis not in tiled)
         zeros = prod(tensor.shape or ()) if panels.zeros else 0
         return Flow(WORD * prod(panels.shape), panels.slots, WORD * moved, panels.accumulates, WORD * zeros, again=tensor.again)

@@ -1,7 +1,7 @@
 """What a plan should cost; only to choose between plans. Reports never use this: they count what was executed."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import ceil, inf, prod
 
@@ -12,6 +12,8 @@ from isa.machine import Machine
 
 SHARED = 0.3
 """What a cycle of DRAM counts beyond its own: the transfers of neighbouring operations, which run ahead or behind, could have had it."""
+TAIL = 6
+"""Tiles that the array is still busy with when a tensor's only panel has to change, with nothing else coming in."""
 LOST = 0.25
 """What part of a panel's latency nothing else hides, since queues that share the channel wait for one another; and of the time in which
 tiles come in that have to be there before any beat."""
@@ -66,7 +68,8 @@ class Estimator:
         axes = (*(axis.upper() for axis in blocks), *loops.inner)
         beats = loops.products * prod(sizes[axis] for axis in loops.time)
         tiles = prod(turns[axis] for axis in axes)
-        self._array = ceil(tiles * tile_interval(beats, machine, double_buffer=loops.slots > 1) / machine.arrays)
+        self._tile = tile_interval(beats, machine, double_buffer=loops.slots > 1)
+        self._array = ceil(tiles * self._tile / machine.arrays)
         rows, cols, bandwidth = machine.rows, machine.cols, machine.dram.bytes_per_cycle
         # A panel's place is free again when it has been moved and used, until it is through with the latency of DRAM and of the array.
         self._latency = machine.dram.latency + rows + cols
@@ -86,32 +89,56 @@ class Estimator:
         dram = (self._tiled + traffic) / self._machine.dram.bytes_per_cycle
         return max(self._array, dram) + SHARED * dram
 
-    def of(self, plan: Plan, most: float = inf, limit: float = inf) -> Iterator[Estimate]:
+    def of(self, plan: Plan, most: float = inf, limit: float = inf, room: float = inf) -> Iterator[Estimate]:
         """The cost with what follows the product riding on it, and without if anything does; and the same where more is kept.
 
+        Where it takes more than ``room`` bytes, also with single panels of some tensors, of as few as will do.
         Left out: some that take more than ``most`` bytes, and some whose key is above ``limit``.
         """
-        nest, array = self._nest, self._array
+        nest = self._nest
         flows = [self._flow(plan, number) for number in range(len(nest.tensors))]
         ways = [flows]
         if any(tensor.again for tensor in nest.tensors):
             ways = [[flow.ridden(tensor) for flow, tensor in zip(flows, nest.tensors, strict=True)], flows]
-        moved = [(sum([flow.traffic for flow in way]), sum([flow.taken for flow in way])) for way in ways]
-        moved = [(traffic, taken) for traffic, taken in moved if taken <= most and self.least(traffic) <= limit]
-        if not moved:
+        for way in ways:
+            if self.least(sum([flow.traffic for flow in way])) <= limit:
+                for single in self._singles(way, room):
+                    yield from self._estimates(replace(plan, single=frozenset(single)), self._with_single(way, single), most)
+
+    def _singles(self, flows: Sequence[Flow], room: float) -> Iterator[tuple[str, ...]]:
+        """Tensors that may have single panels for all to fit, as few as will do."""
+        several = {tensor.name: flow.panel for flow, tensor in zip(flows, self._nest.tensors, strict=True) if flow.slots > 1}
+        taken = sum([flow.taken for flow in flows])
+        for number in range(max(1, len(several))):
+            yield from combinations(several, number)
+            if any(taken - sum([several[name] for name in single]) <= room for single in combinations(several, number)):
+                return
+
+    def _with_single(self, flows: Sequence[Flow], single: Collection[str]) -> Sequence[Flow]:
+        if not single:
+            return flows
+        return [replace(flow, slots=1) if tensor.name in single else flow for flow, tensor in zip(flows, self._nest.tensors, strict=True)]
+
+    def _estimates(self, plan: Plan, flows: Sequence[Flow], most: float) -> Iterator[Estimate]:
+        """The cost of a plan whose tensors come and go like this, for all that may be kept."""
+        traffic, taken = sum([flow.traffic for flow in flows]), sum([flow.taken for flow in flows])
+        if taken > most:
             return
-        bandwidth, latency = self._machine.dram.bytes_per_cycle, self._latency
+        nest, array, bandwidth, latency = self._nest, self._array, self._machine.dram.bytes_per_cycle, self._latency
         rings = [(flow.moved / bandwidth + flow.moved / flow.panel * latency + array) / flow.slots for flow in flows]
         lost = LOST * latency * max(0, *(flow.moved / flow.panel - flow.slots for flow in flows))
         begin_and_end = sum([flow.panel + 2 * flow.moved * flow.accumulates for flow in flows])
+        alone = sum([
+            flow.moved / bandwidth + flow.moved / flow.panel * (latency + TAIL * self._tile)
+            for flow, tensor in zip(flows, nest.tensors, strict=True) if tensor.name in plan.single
+        ])  # fmt: skip
         for keeps, kept, tiled, change in self._ways:
-            exposed = (kept + begin_and_end) / bandwidth + change
+            exposed = (kept + begin_and_end) / bandwidth + change + alone
             waits = lost + LOST * nest.kept(keeps & {"tiles"}) / bandwidth
-            own = Plan(plan.blocks, plan.outer, plan.slots, keeps) if keeps else plan
-            for traffic, taken in moved:
-                dram = (tiled + traffic) / bandwidth
-                cycles = max(dram, array + exposed, *rings) if plan.slots > 1 else dram + array
-                yield Estimate(cycles + waits, dram, tiled + traffic, kept + taken, own)
+            own = replace(plan, keeps=keeps) if keeps else plan
+            dram = (tiled + traffic) / bandwidth
+            cycles = max(dram, array + exposed, *rings) if plan.slots > 1 else dram + array
+            yield Estimate(cycles + waits, dram, tiled + traffic, kept + taken, own)
 
     def _flow(self, plan: Plan, number: int) -> Flow:
         """What the plan does with a tensor: the same whatever the order of the loops around its panels, and of those within."""

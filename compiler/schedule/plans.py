@@ -40,7 +40,7 @@ def cheapest(nest: Nest, loops: Loops, machine: Machine, most: int, room: int) -
             same_blocks = estimator(plan.blocks)
             if same_blocks.least() > limit:
                 continue
-            for cost in same_blocks.of(plan, most, limit):
+            for cost in same_blocks.of(plan, most, limit, room):
                 if cost.taken <= most and (best is None or cost.key < best.key):
                     best = cost
                 if cost.taken <= room and (inside is None or cost.key < inside.key):

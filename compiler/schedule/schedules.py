@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from compiler.schedule.blocks import TILES_AHEAD
 from compiler.schedule.cost import nest_cycles
 from compiler.schedule.mapping import INTERLEAVED, Mapping
 from compiler.schedule.partition import PARTITIONS
@@ -53,6 +54,8 @@ class Schedule:
     doc: str
     partition: str = "auto"
     """How several arrays share every layer, if it is the same for all."""
+    ahead: int = TILES_AHEAD
+    """The most tiles in a ring of them, see `blocks.py`."""
 
 
 DATAFLOWS = {
@@ -60,11 +63,18 @@ DATAFLOWS = {
     "os": {"dx": Mapping("b", "k", "n"), "dw": Mapping("k", "n", "b")},
     "is": {"dx": Mapping("b", "n", "k"), "dw": Mapping("b", "k", "n")},
 }
-CANDIDATES = {product: tuple(dict.fromkeys(own[product] for own in DATAFLOWS.values())) for product in ("dx", "dw")}
+TURNED = Mapping("n", "k", "b")
+"""dX weight-stationary with W turned: what it is summed over on the rows, where a convolution's taps may lie beside its channels."""
+CANDIDATES = {
+    "dx": (*dict.fromkeys(own["dx"] for own in DATAFLOWS.values()), TURNED),
+    "dw": tuple(dict.fromkeys(own["dw"] for own in DATAFLOWS.values())),
+}
 """The dataflows of each gradient that ``best-sequential`` chooses from."""
 
 
 def _name(product: str, mapping: Mapping) -> str:
+    if mapping == TURNED:
+        return "ws turned"
     return next((name for name, own in DATAFLOWS.items() if own[product] == mapping), str(mapping))
 
 
@@ -120,6 +130,7 @@ _ROWS = [
     fixed("sequential", Choice(DATAFLOWS["ws"]["dx"], DATAFLOWS["os"]["dw"]), "dX weight-stationary, then dW output-stationary"),
     fixed("ws", _same("ws"), "both gradients weight-stationary: W resident for dX, dY for dW"),
     fixed("os", _same("os"), "both gradients output-stationary"),
+    fixed("turned", Choice(TURNED, DATAFLOWS["os"]["dw"]), "as sequential, but for dX W is turned, so that taps may lie beside channels"),
     fixed("is", _same("is"), "both gradients input-stationary: dY resident for dX, X for dW"),
     Schedule("best-sequential", _estimated_best, "for each layer and gradient the quickest of ws, os and is"),
     Schedule("tile-interleaved", _by_tile, "dX and dW of a tile one after the other"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from compiler.schedule.blocks import TILES_AHEAD
 from compiler.schedule.mapping import INTERLEAVED
 from compiler.schedule.partition import PARTITIONS
 from compiler.schedule.schedules import BY_BEAT, CANDIDATES, SCHEDULES, Choice, Schedule, Sizes, fixed, partitioned
@@ -15,8 +16,14 @@ from isa.machine import Machine
 
 MOST_SHAPES = 6
 """Networks with more shapes of layers are not searched shape by shape: it would take hundreds of compilations."""
+DEPTHS = (6, 8)
+"""Tiles in a ring that ``auto`` tries, beside the usual number."""
+AGAIN = ("sequential", "turned", "os", "interleaved")
+"""What ``auto`` then tries for each layer with another number."""
+MARGINS = (0.0, 0.1)
+"""By how much of its cycles a layer has to be quicker to get another schedule than the rest: its neighbours' transfers are among them."""
 FOREVER = 1 << 62
-SEQUENTIAL = ("sequential", "ws", "os", "is", "best-sequential")
+SEQUENTIAL = ("sequential", "turned", "ws", "os", "is", "best-sequential")
 INTERLEAVING = ("interleaved", "tile-interleaved")
 """In the order of preference where both take the same cycles: by beat, dY is read once."""
 
@@ -44,8 +51,10 @@ class Search:
     partition: str = "auto"
     """How several arrays share all layers; auto: that is chosen, too."""
     tried: list[tuple[str, Measured]] = field(default_factory=list)
-    known: dict[tuple[Choice, ...], Measured] = field(default_factory=dict)
+    known: dict[tuple[tuple[Choice, ...], int], Measured] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
+    ahead: int = TILES_AHEAD
+    """Tiles in a ring, for the quickest."""
     least: Measured | None = None
     failure: UserError | None = None
     """Why something that was tried does not fit the machine."""
@@ -60,23 +69,23 @@ class Search:
         """The ways to share a layer that are there to choose from, beside the estimate's."""
         return PARTITIONS[1:] if self.machine.arrays > 1 and self.partition == "auto" else ()
 
-    def try_out(self, name: str, choices: dict[str, Choice]) -> Measured:
+    def try_out(self, name: str, choices: dict[str, Choice], ahead: int) -> Measured:
         """Measure choices, and keep them if nothing was quicker before; what the machine is too small for takes forever."""
-        key = tuple(choices.values())
+        key = tuple(choices.values()), ahead
         if key in self.known:
             return self.known[key]
         try:
-            measured = self.measure(by_layer(name, choices))
+            measured = self.measure(by_layer(name, choices, ahead))
         except UserError as error:
             measured, self.failure = Measured(FOREVER, 0, dict.fromkeys(self.layers, FOREVER)), error
         self.known[key] = measured
         self.tried.append((name, measured))
         if measured.cycles < (self.least.cycles if self.least else FOREVER):
-            self.least, self.choices = measured, choices
+            self.least, self.choices, self.ahead = measured, choices, ahead
         return measured
 
     def start(self, schedules: Sequence[Schedule]) -> None:
-        """Whole schedules, then for each layer the one under which it took the fewest cycles.
+        """Whole schedules, then the quickest of them, but for each layer that under which it took the fewest cycles.
 
         Raises:
             UserError: the machine is too small for all of them.
@@ -84,9 +93,15 @@ class Search:
         starts = []
         for schedule in schedules:
             choices = self.choices_of(schedule)
-            starts.append((choices, self.try_out(schedule.name, choices).layers))
-        mixed = {name: min(starts, key=lambda start: start[1].get(name, 0))[0][name] for name in self.layers}
-        self.try_out("each layer's quickest", mixed)
+            starts.append((choices, self.try_out(schedule.name, choices, schedule.ahead)))
+        whole, taken = min(starts, key=lambda start: start[1].cycles)
+        for margin in MARGINS:
+            mixed = {}
+            for name in self.layers:
+                choices, measured = min(starts, key=lambda start: start[1].layers.get(name, 0))
+                quicker = measured.layers.get(name, 0) < (1 - margin) * taken.layers.get(name, 0)
+                mixed[name] = (choices if quicker else whole)[name]
+            self.try_out("each layer's quickest" + (f" by {margin:.0%}" if margin else ""), mixed, self.ahead)
         if self.least is None and self.failure is not None:
             raise self.failure
 
@@ -99,12 +114,12 @@ class Search:
                 if self.least is not None and self.least.cycles == self.least.bound:
                     return  # nothing can be quicker
                 if any(self.choices[name] != move for name in same):
-                    self.try_out(f"{', '.join(same)}: {move}", self.choices | dict.fromkeys(same, move))
+                    self.try_out(f"{', '.join(same)}: {move}", self.choices | dict.fromkeys(same, move), self.ahead)
 
 
-def by_layer(name: str, choices: Mapping[str, Choice]) -> Schedule:
+def by_layer(name: str, choices: Mapping[str, Choice], ahead: int = TILES_AHEAD) -> Schedule:
     """The schedule that does for each layer as chosen."""
-    return Schedule(name, lambda layer, sizes, machine, double_buffer: choices.get(layer, BY_BEAT), "")
+    return Schedule(name, lambda layer, sizes, machine, double_buffer: choices.get(layer, BY_BEAT), "", ahead=ahead)
 
 
 def other_dataflows(choice: Choice) -> Iterator[Choice]:
@@ -119,7 +134,7 @@ def best_sequential(search: Search) -> Schedule:
     """The quickest found without interleaving: no slower than ``sequential``, ``ws``, ``os``, ``is`` and the estimate."""
     search.start([SCHEDULES[name] for name in SEQUENTIAL])
     search.improve(other_dataflows)
-    return by_layer("best-sequential", search.choices)
+    return by_layer("best-sequential", search.choices, search.ahead)
 
 
 def auto(search: Search, *, fused_update: bool) -> Schedule:
@@ -148,5 +163,10 @@ def auto(search: Search, *, fused_update: bool) -> Schedule:
     if fused_update:
         apart = {name: replace(choice, fuses=False) for name, choice in search.choices.items()}
         search.start([by_layer("the quickest", search.choices), by_layer("the same, no update in the array", apart)])
+    for ahead in DEPTHS:
+        search.try_out(f"the quickest, {ahead} tiles ahead", search.choices, ahead)
+    if search.ahead != TILES_AHEAD:  # layers do not profit alike
+        again = [by_layer("the quickest", search.choices, search.ahead), *(SCHEDULES[name] for name in AGAIN)]
+        search.start([replace(schedule, name=f"{schedule.name}, {search.ahead} tiles ahead", ahead=search.ahead) for schedule in again])
     search.improve(moves)
-    return by_layer("auto", search.choices)
+    return by_layer("auto", search.choices, search.ahead)

@@ -9,6 +9,7 @@ from compiler.dialects import tile
 from compiler.dialects.systolic import loop_of
 from compiler.schedule.axes import parse_axes, strides_of
 from compiler.schedule.partition import numbered
+from compiler.transforms.allocate_memory import storage
 from compiler.transforms.systolic_nest import Nest, Stack
 from compiler.transforms.systolic_streams import Memory, dim_of, ring_of, start_of
 from isa.instructions import Queue
@@ -40,7 +41,7 @@ def panel_stream(
     nest: Nest, stage: Panelled, dims: Sequence[Dim], strides: Sequence[int], around: Stack, number: int, offset: int = 0, ahead: int = 0
 ) -> Stream:
     """Words of the panel that the loops around choose, or of one so many ahead; ``number``: of which array, where each has its own."""
-    panel, own = Memory.of(stage.panel), own_panels(nest, stage)
+    panel, own = Memory.of(storage(stage.panel)), own_panels(nest, stage)
     ring = ring_of(panel, ahead, around, nest.arrays if own else 1)
     first = number * panel_slots(nest, stage) * panel.slot_bytes if own else 0
     return panel.stream(dims, strides, ring, Operand[stage.tag.data], first + offset)
@@ -111,7 +112,8 @@ def _moved_panel(nest: Nest, op: tile.StageOp, stack: Stack, number: int, *, out
     start = start_of(strides_of(op.axes.data, tensor.strides), stack)
     far = [*nest.moved(tensor, op.axes.data, stack), *(dim.stride for dim, _ in loops)]
     near = [*(0 for _ in stack), *(dim.stride for _, dim in loops)]
-    streams = tensor.stream(outside, far, None, tag, start), panel_stream(nest, op, inside, near, stack, number)
+    within = panel.base - Memory.of(storage(op.panel)).base
+    streams = tensor.stream(outside, far, None, tag, start), panel_stream(nest, op, inside, near, stack, number, within)
     code = nest.make("st", dst=streams[0], src=streams[1]) if out else nest.make("ld", dst=streams[1], src=streams[0])
     for depth, (dim, _) in reversed(list(enumerate(loops))):
         code = loop_of(nest.provenance(), f"i{depth}", dim.count, [code], limit=dim.limit or 0, level=dim.level)

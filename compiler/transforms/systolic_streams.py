@@ -130,11 +130,10 @@ class Memory:
     @property
     def span(self) -> tuple[int, int]:
         """Its first byte and the one behind its last, all slots of a ring together."""
-        if self.slots > 1:
-            return self.base, self.base + self.slots * self.slot_bytes
         if 0 in self.shape:
             return self.base, self.base
-        low, high = reach(zip((*self.shape, *self.turns), (*self.strides, *self.outer), strict=True))
+        moves = [(self.slots, self.slot_bytes)] if self.slots > 1 else list(zip(self.turns, self.outer, strict=True))
+        low, high = reach([*zip(self.shape, self.strides, strict=True), *moves])
         return self.base + low, self.base + high + self.dtype.size
 
     def stream(

@@ -37,7 +37,7 @@ class TileBuilder(GraphView):
         """Whether velocities are updated in the array, which takes two more rings of tiles."""
         self.slots = program.slots.value.data
         self.panel_budget = panel_budget(machine)
-        self.ahead = tiles_ahead(machine, self.slots)
+        self.ahead = tiles_ahead(machine, self.slots, schedule.ahead)
         self.block = program.body.block
         self.dram: dict[SSAValue, SSAValue] = {}
         self.spad: dict[SSAValue, SSAValue] = {}
@@ -187,6 +187,12 @@ class TileBuilder(GraphView):
     def fill(self, memory: SSAValue, value: float, layer: str, product: str) -> None:
         """Every word in the scratchpad becomes the value."""
         self.add(tile.MapOp("copy", [], memory, layer, product, value, [0]))
+
+    def fill_ring(self, panel: SSAValue, layer: str, product: str) -> None:
+        """Every word in each buffer of a ring becomes 0."""
+        owner = panel.owner
+        slots = owner.ring.value.data if isinstance(owner, tile.BufferOp) and owner.ring else 1
+        self.add(tile.BlocksOp(slots, slots, layer, product, [tile.MapOp("copy", [], panel, layer, product, 0.0, [0])]))
 
     def fill_dram(self, memory: SSAValue, layer: str, product: str) -> None:
         """Every word in DRAM becomes 0."""

@@ -1,8 +1,8 @@
-"""dX of a convolution with its sums in the array: gathered, one nest for each phase (see ``compiler/schedule/gather.py``).
+"""dX of a convolution whose sums meet in the array: gathered, one nest for each phase (see ``compiler/schedule/gather.py``).
 
-dY is padded with zeros once for all phases.  A phase reads a slice of it and a slice of W, backwards over the phase's taps, and drains
-into every ``stride``-th word of dX; nothing is rearranged.  Where only a part of dX is wanted (the input was padded), the rest is not
-computed.
+dY has zeros around it: panels of it that hold whole images have them, or it is padded once for all phases.  A phase reads a slice of it
+and a slice of W, backwards over the phase's taps, and writes every ``stride``-th word of dX; nothing is rearranged.  Where only a part of
+dX is wanted (the input was padded), the rest is not computed.
 """
 
 from collections.abc import Collection, Sequence
@@ -29,7 +29,7 @@ def gathered(builder: TileBuilder, op: train.ProductOp) -> list[Operation]:
     None are where it does not apply, and where the phases do not fit the scratchpad: then nothing is written.
     """
     mapping = builder.scheduled(op)
-    if op.role.data != "dx" or mapping.beat("dx") != "dw" or not builder.overlaps(op):
+    if op.role.data != "dx" or mapping.beat("dx") == "dx" or not builder.overlaps(op):
         return []
     slides = sliding(*op.stored)
     if slides is None:
@@ -42,6 +42,10 @@ def gathered(builder: TileBuilder, op: train.ProductOp) -> list[Operation]:
     return gather.emit()
 
 
+Nests = list[tuple[tuple[Phase, ...], "_PhaseNest"]]
+"""Those of each phase in each dimension."""
+
+
 class _Gather:
     def __init__(self, builder: TileBuilder, op: train.ProductOp, mapping: Mapping, slides: Sequence[Sliding]) -> None:
         self.builder, self.op, self.mapping, self.slides = builder, op, mapping, slides
@@ -50,10 +54,11 @@ class _Gather:
         shape, sizes = shape_of(self.wanted.results[0]), op.sizes
         self.phases = [slide.phases(starts[slide.dimension], shape[slide.dimension], sizes[slide.tap]) for slide in slides]
         self.fronts, self.padded = self.pad()
-        self.in_dram = self.find_in_dram()
         each = list(combinations(*self.phases))
         self.empty = [phases for phases in each if not all(phase.taps for phase in phases)]
-        self.nests = [(phases, self.nest(phases)) for phases in each if all(phase.taps for phase in phases)]
+        self.reached = [phases for phases in each if all(phase.taps for phase in phases)]
+        self.in_dram = frozenset[str]()
+        self.nests = self.padded_on_the_way() or self.padded_before()
         self.share_work()
 
     def part(self) -> tuple[train.TrainOp, Sequence[int]]:
@@ -79,25 +84,63 @@ class _Gather:
             return fronts, None
         return fronts, train.PlaceOp(self.op.lhs, fronts, [1] * len(shape), shape, 0.0, self.layer, self.role)
 
-    def find_in_dram(self) -> set[str]:
-        """Which of the three tensors live in DRAM; the padded dY and dX have no home yet."""
-        builder, dx = self.builder, self.wanted.results[0]
-        dy_is = builder.stays_in_dram(self.op.lhs) if self.padded is None else builder.large(self.padded.result)
-        found = {"dY": dy_is, "W": builder.stays_in_dram(self.op.rhs), "dX": builder.streams_out(dx) or builder.large(dx)}
-        return {name for name, there in found.items() if there}
+    def padded_on_the_way(self) -> Nests:
+        """Nests whose panels have zeros around dY; none where it needs none or is not streamed, or where whole images do not fit."""
+        if self.padded is None or not self.builder.stays_in_dram(self.op.lhs):
+            return []
+        self.in_dram = self.find_in_dram(dy=True)
+        try:
+            nests = [(phases, self.nest(phases, self.among_zeros(phases))) for phases in self.reached]
+        except UserError:
+            return []
+        self.padded = None
+        return nests
 
-    def nest(self, phases: Sequence[Phase]) -> "_PhaseNest":
+    def padded_before(self) -> Nests:
+        """Nests that read slices of dY as it is, or as it has been padded."""
+        dy = self.op.lhs if self.padded is None else self.padded.result
+        # The padded dY has no home yet.
+        self.in_dram = self.find_in_dram(self.builder.stays_in_dram(dy) if self.padded is None else self.builder.large(dy))
+        return [(phases, self.nest(phases, self.met(dy, phases))) for phases in self.reached]
+
+    def find_in_dram(self, dy: bool) -> frozenset[str]:
+        """Which of the three tensors live in DRAM; dX has no home yet."""
+        builder, dx = self.builder, self.wanted.results[0]
+        found = {"dY": dy, "W": builder.stays_in_dram(self.op.rhs), "dX": builder.streams_out(dx) or builder.large(dx)}
+        return frozenset(name for name, there in found.items() if there)
+
+    def met(self, dy: SSAValue, phases: Sequence[Phase]) -> train.SliceOp:
+        """What a phase meets of dY, which has its zeros around it."""
+        starts, sizes = list(self.fronts), list(shape_of(dy))
+        for at, phase in self.pixels(phases):
+            starts[at], sizes[at] = self.fronts[at] - phase.lead, phase.reach
+        return train.SliceOp(dy, starts, sizes, [1] * len(sizes), self.layer, self.role)
+
+    def among_zeros(self, phases: Sequence[Phase]) -> train.PlaceOp:
+        """What a phase meets of dY, and zeros around it; raises ScratchpadError where it meets zeros alone."""
+        sizes = list(shape_of(self.op.lhs))
+        starts, fronts, whole = [0] * len(sizes), [0] * len(sizes), list(sizes)
+        for at, phase in self.pixels(phases):
+            starts[at], fronts[at], whole[at] = max(0, -phase.lead), max(0, phase.lead), phase.reach
+            sizes[at] = min(sizes[at], phase.reach - phase.lead) - starts[at]
+        if min(sizes) < 1:
+            raise self.builder.does_not_fit(self.layer)
+        steps = [1] * len(sizes)
+        part = train.SliceOp(self.op.lhs, starts, sizes, steps, self.layer, self.role)
+        return train.PlaceOp(part.result, fronts, steps, whole, 0.0, self.layer, self.role)
+
+    def pixels(self, phases: Sequence[Phase]) -> list[tuple[int, Phase]]:
+        """The dimensions of dY that phases are of."""
+        dy = parse_axes(self.op.stored[0])
+        return [(dy.index(((slide.pixel, 1),)), phase) for slide, phase in zip(self.slides, phases, strict=True)]
+
+    def nest(self, phases: Sequence[Phase], met: train.SliceOp | train.PlaceOp) -> "_PhaseNest":
         """The product of one phase in each dimension."""
         of_dy, of_w, of_dx = self.op.stored
-        dy = self.op.lhs if self.padded is None else self.padded.result
-        starts, sizes = list(self.fronts), list(shape_of(dy))
         taps, kernel, steps = [0] * len(parse_axes(of_w)), list(shape_of(self.op.rhs)), [1] * len(parse_axes(of_w))
         for slide, phase in zip(self.slides, phases, strict=True):
-            at = parse_axes(of_dy).index(((slide.pixel, 1),))
-            starts[at], sizes[at] = self.fronts[at] - phase.lead, phase.reach
             at = parse_axes(of_w).index(((slide.tap, 1),))
             taps[at], kernel[at], steps[at] = phase.last_tap, phase.taps, -phase.tap_step
-        met = train.SliceOp(dy, starts, sizes, [1] * len(sizes), self.layer, self.role)
         backwards = train.SliceOp(self.op.rhs, taps, kernel, steps, self.layer, self.role)
         axes = gathered_axes(of_dy, of_w, of_dx, self.slides, phases)
         product = train.ProductOp(axes, met.result, backwards.result, self.layer, self.role, self.region(phases)[1])
@@ -138,7 +181,8 @@ class _Gather:
             if "dX" not in self.in_dram:
                 builder.fill(builder.part(home, *self.region(phases)), 0.0, self.layer, self.role)
         for phases, nest in self.nests:
-            for operand in (nest.op.lhs, nest.op.rhs):
+            place = nest.padded(nest.op.lhs)
+            for operand in (place.input if place else nest.op.lhs, nest.op.rhs):
                 assert isinstance(operand.owner, train.SliceOp)
                 builder.slice(operand.owner)
             nest.home = home if prod(map(len, self.phases)) == 1 else builder.part(home, *self.region(phases))
@@ -156,6 +200,9 @@ class _PhaseNest(Nest):
         self.op = op
         self.outside = {value for name, value in zip(op.tensors, (op.lhs, op.rhs, op.result), strict=True) if name in in_dram}
         super().__init__(builder, [op], mapping)
+
+    def padded(self, operand: SSAValue) -> train.PlaceOp | None:
+        return operand.owner if isinstance(operand.owner, train.PlaceOp) else None
 
     def stays_in_dram(self, value: SSAValue) -> bool:
         return value in self.outside

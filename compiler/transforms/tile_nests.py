@@ -9,6 +9,7 @@ from xdsl.ir import Operation, SSAValue
 
 from compiler.dialects import tile, train
 from compiler.dialects.integers import integer
+from compiler.dialects.train import shape_of, to_ints
 from compiler.schedule import blocks
 from compiler.schedule.axes import axes_in, blocked, parse_axes, shared
 from compiler.schedule.blocks import WORD, Extents, Plan, Streamed
@@ -17,6 +18,7 @@ from compiler.schedule.mapping import SUMMED, Mapping
 from compiler.schedule.partition import numbered
 from compiler.schedule.plans import cheapest
 from compiler.schedule.tilings import tilings
+from compiler.transforms.allocate_memory import storage
 from compiler.transforms.riders import riders
 from compiler.transforms.tile_builder import TileBuilder
 from compiler.transforms.tile_sharing import shared_loop
@@ -44,6 +46,8 @@ class Nest:
         self.fused: train.UpdateOp | None = None
         self.stages: list[tile.StageOp] = []
         self.memories: dict[str, SSAValue] = {}
+        self.bordered: list[SSAValue] = []
+        """Panels with zeros around what comes in."""
         self.arrays, self.across, self.room = 1, "", 0
         self.plan = Plan()
         self.plan, self.tile = self.choose()
@@ -131,16 +135,20 @@ class Nest:
                 if value is op.result:
                     if self.wanted_in_dram(value):
                         summed = frozenset(a for a, c in self.classes.items() if c == SUMMED[op.role.data])
-                        shape, riding = train.shape_of(value), riders(self.builder, op)
-                        found[name] = Streamed(name, op.tensors[name], shape, summed, self.begins_as_zeros(op), *riding)
+                        shape, riding = shape_of(value), riders(self.builder, op)
+                        found[name] = Streamed(name, op.tensors[name], shape, True, summed, self.begins_as_zeros(op), *riding)
                 elif self.stays_in_dram(value):
-                    found[name] = Streamed(name, op.tensors[name])
+                    found[name] = Streamed(name, op.tensors[name], shape_of(place.input) if (place := self.padded(value)) else None)
         return list(found.values())
 
     def begins_as_zeros(self, op: train.ProductOp) -> bool:
         """Whether the words of a result are 0 before products add to them: taps meet in some, or none come to others."""
         axes = axes_in(op.stored[2])
-        return self.builder.overlaps(op) or prod(op.sizes[axis] for axis in axes) < prod(train.shape_of(op.result))
+        return self.builder.overlaps(op) or prod(op.sizes[axis] for axis in axes) < prod(shape_of(op.result))
+
+    def padded(self, operand: SSAValue) -> train.PlaceOp | None:
+        """What puts zeros around an operand, if that happens on its way in."""
+        return None
 
     def stays_in_dram(self, operand: SSAValue) -> bool:
         """Whether an operand is read from DRAM piece by piece."""
@@ -160,7 +168,7 @@ class Nest:
         tensors, scratchpad = self.streamed_from_dram, self.builder.machine.scratchpad.bytes
         streamed = {tensor.name for tensor in tensors}
         whole = {self.value(op, name) for op in self.products for name in self.mapping.ports(op.role.data) if name not in streamed}
-        if any(WORD * prod(train.shape_of(value)) > scratchpad for value in whole):
+        if any(WORD * prod(shape_of(value)) > scratchpad for value in whole):
             raise self.builder.does_not_fit(self.layer)
         ways = self.tilings()
         if not tensors:
@@ -172,8 +180,8 @@ class Nest:
                 loaded=any(self.stays_in_dram(value) for value in self.stationary()),
                 stored=any(self.wanted_in_dram(op.result) for op in drained),
                 summed=frozenset(a for a, c in self.classes.items() if any(SUMMED[op.role.data] == c for op in drained)),
-                held=prod(train.shape_of(self.stationary()[0])) if self.stationary() else 0,
-                sums=0 if self.fuses else sum(prod(train.shape_of(op.result)) for op in drained),
+                held=prod(shape_of(self.stationary()[0])) if self.stationary() else 0,
+                sums=0 if self.fuses else sum(prod(shape_of(op.result)) for op in drained),
             )
             for tiling in ways
         ]  # fmt: skip
@@ -202,7 +210,8 @@ class Nest:
         if self.mapping.time != "b" and all(self.mapping.beat(op.role.data) != "dw" for op in self.products):
             texts = [text for op in self.products for text in op.stored]
             axes = [axis for axis in self.axes_of(self.mapping.time) if not any(shared(text, axis) for text in texts)] + axes
-        return axes
+        around = [tensor.axes for tensor in self.streamed_from_dram if tensor.shape and not tensor.result]
+        return [axis for axis in axes if not any(shared(text, axis) for text in around)]
 
     # -- operations ---------------------------------------------------------------------------------------------------
 
@@ -217,9 +226,11 @@ class Nest:
         found = shared_loop(self)
         if found is not None:
             self.arrays, self.across = found.arrays(self.builder.machine.arrays), found.axis
-            for panel in {stage.panel.owner for stage in self.stages if self.across in stage.outside.data}:
+            for panel in {storage(stage.panel).owner for stage in self.stages if self.across in stage.outside.data}:
                 assert isinstance(panel, tile.BufferOp)
                 panel.ring = integer(self.arrays * (panel.ring.value.data if panel.ring else 1))
+        for bordered in self.bordered:
+            self.builder.fill_ring(bordered, self.layer, self.product)
         tile_ops: list[Operation] = []
         resident = self.resident()
         if resident is not None:
@@ -266,7 +277,8 @@ class Nest:
         if value is not op.result:
             if streamed is None:
                 return builder.in_spad(value, self.layer, self.product)
-            return self.panel(builder.in_dram(value), op, streamed)
+            place = self.padded(value)
+            return self.panel(builder.in_dram(place.input if place else value), op, streamed, place)
         memory = self.result(op, name)
         if streamed is None:
             if self.begins_as_zeros(op):
@@ -279,15 +291,20 @@ class Nest:
         make = self.builder.result_in_dram if self.wanted_in_dram(op.result) else self.builder.result
         return make(op.result, f"{self.layer}.{name}")
 
-    def panel(self, home: SSAValue, op: train.ProductOp, tensor: Streamed) -> SSAValue:
-        """Panels of a tensor in DRAM."""
+    def panel(self, home: SSAValue, op: train.ProductOp, tensor: Streamed, place: train.PlaceOp | None = None) -> SSAValue:
+        """Panels of a tensor in DRAM; ``place``: where it lies in them, among zeros that no transfer writes to."""
         turns = blocks.turns_of(self.sizes, self.tile)
         panels = blocks.panels_of(tensor, self.plan, self.order(), self.sizes, turns, self.tile)
         panel = self.builder.buffer(f"{self.layer}.{tensor.name}.panels", panels.shape, f32, panels.slots)
         if panels.zeros:
             self.builder.fill_dram(home, self.layer, self.product)
         way = "inout" if panels.accumulates else "zeroed" if tensor.zeroed else "out" if tensor.result else "in"
-        self.stages.append(tile.StageOp(home, self.axes(op, tensor.name), tensor.name, panel, way, panels.outside))
+        inside = panel
+        if place is not None:
+            self.bordered.append(panel)
+            size = list(map(min, panels.shape, shape_of(place.input)))
+            inside = self.builder.part(panel, to_ints(place.starts), size, to_ints(place.steps))
+        self.stages.append(tile.StageOp(home, self.axes(op, tensor.name), tensor.name, inside, way, panels.outside))
         return panel
 
     def resident(self) -> tile.ResidentOp | None:
@@ -333,7 +350,7 @@ class Nest:
         """What is updated in place, the weight (0) or the velocity (2), in DRAM, in the shape that the products see."""
         assert self.fused is not None
         home = self.builder.dram[self.builder.root(self.fused.inputs[operand])]
-        return self.builder.view(home, train.shape_of(self.products[-1].result))
+        return self.builder.view(home, shape_of(self.products[-1].result))
 
     def drain(self) -> tile.DrainOp | None:
         """Where accumulators go: to DRAM through a ring of tiles, or straight into a tensor in the scratchpad."""

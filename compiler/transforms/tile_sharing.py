@@ -9,7 +9,7 @@ from compiler.schedule import blocks
 from compiler.schedule.axes import shared
 from compiler.schedule.mapping import SUMMED
 from compiler.schedule.partition import Candidate, choose
-from compiler.transforms.allocate_memory import nbytes, scratchpad_bytes
+from compiler.transforms.allocate_memory import nbytes, scratchpad_bytes, storage
 
 if TYPE_CHECKING:
     from compiler.transforms.tile_nests import Nest
@@ -46,7 +46,7 @@ def _shareable(nest: "Nest", axis: str, order: Sequence[str], turns: int) -> Can
 
 def _has_room(nest: "Nest", axis: str, arrays: int) -> bool:
     """Whether each array can have panels of its own, where the loop over the axis chooses them, beside those of what is to ride."""
-    panels = {stage.panel.owner: arrays if axis in stage.outside.data else 1 for stage in nest.stages}
+    panels = {storage(stage.panel).owner: arrays if axis in stage.outside.data else 1 for stage in nest.stages}
     if set(panels.values()) <= {1}:
         return True
     beside = {tensor.name: tensor.beside for tensor in nest.streamed_from_dram}

@@ -21,7 +21,7 @@ class Bench:
     machine: Machine
     double_buffer: bool = True
     fused_update: bool = False
-    _runs: dict[tuple[Choice, ...], Report] = field(default_factory=dict)
+    _runs: dict[tuple[tuple[Choice, ...], int], Report] = field(default_factory=dict)
 
     def measure(self, schedule: str) -> Report:
         """The report under a schedule of ``SCHEDULES``; those that are found by running are searched as by ``gradweave compile``."""
@@ -35,7 +35,7 @@ class Bench:
         return search_for(self.step, self.machine, double_buffer=self.double_buffer, fused_update=self.fused_update, run=self._run)
 
     def _run(self, schedule: Schedule) -> Report:
-        key = tuple(self._search().choices_of(schedule).values())
+        key = tuple(self._search().choices_of(schedule).values()), schedule.ahead
         if key not in self._runs:
             self._runs[key] = timing(lower(
                 self.step, self.machine, schedule=schedule, double_buffer=self.double_buffer, fused_update=self.fused_update

@@ -17,7 +17,7 @@ from network_builder import LARGEST, SIZES, Network, Value
 from network_steps import STEPS, cross_entropy_node, gemm, matmul
 from onnx import TensorProto, helper
 
-SCHEDULES = ("interleaved", "tile-interleaved", "sequential", "ws", "os", "is", "best-sequential")
+SCHEDULES = ("interleaved", "tile-interleaved", "sequential", "turned", "ws", "os", "is", "best-sequential")
 
 SMOOTH = {
     *("Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Exp", "Log", "Sqrt", "Pow", "Div", "SoftmaxCrossEntropyLoss"),

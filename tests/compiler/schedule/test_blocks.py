@@ -140,7 +140,7 @@ def cases(draw: st.DrawFn) -> Case:
         free = [2 if "g" not in terms and list(terms.values()) != [1] else 0 for terms in steps]
         shape = tuple(n + draw(st.integers(0, more)) for n, more in zip(panel_shape(text, "", sizes, {}), free, strict=True))
         holes = volume(shape) > volume([sizes[a] for a in axes_in(text)])
-        tensors.append(Streamed(result, text, shape, frozenset(a for a in axes if classes[a] == summed), overlaps or holes))
+        tensors.append(Streamed(result, text, shape, True, frozenset(a for a in axes if classes[a] == summed), overlaps or holes))
     batch = [axis for axis in axes if classes[axis] == "b" and axis not in tiles]
     blocks_summed = frozenset(a for a in axes if classes[a] == time) if draw(st.booleans()) else frozenset()
     nest = Nest(Extents(sizes), Extents(tiles), tuple(tensors), loaded=False, stored=False, summed=blocks_summed)

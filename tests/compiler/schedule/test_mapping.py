@@ -122,7 +122,7 @@ def test_order_rule_of_tile_interleaving(b: int, k: int, n: int, rows_first: boo
 
 @pytest.mark.parametrize("product", ["dx", "dw"])
 def test_candidates_are_the_fixed_schedules_dataflows(product: str) -> None:
-    fixed = {SCHEDULES[name].choose("fc", SIZES, Machine(), True).mapping(product) for name in ("sequential", "ws", "os", "is")}
+    fixed = {SCHEDULES[name].choose("fc", SIZES, Machine(), True).mapping(product) for name in ("sequential", "turned", "ws", "os", "is")}
     assert set(CANDIDATES[product]) == fixed
     assert SCHEDULES["best-sequential"].choose("fc", SIZES, Machine(), False).mapping(product) in fixed
 

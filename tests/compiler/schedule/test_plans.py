@@ -1,6 +1,7 @@
 """Which plans there are, and which one is chosen."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -13,16 +14,16 @@ from isa.machine import Array, Dram, Machine
 
 FC = Nest(
     Extents(b=1024, k=768, n=3072), Extents(k=128, n=128),
-    (Streamed("X", "bk"), Streamed("Y", "bn", (1024, 3072), frozenset("k"))), loaded=True, stored=False, summed=frozenset(),
+    (Streamed("X", "bk"), Streamed("Y", "bn", (1024, 3072), True, frozenset("k"))), loaded=True, stored=False, summed=frozenset(),
 )  # fmt: skip
 LOOPS = Loops(("b",), ("k", "n"), ("b",), 1, 2)
 MACHINE = Machine(array=Array(128, 128), dram=Dram(bytes_per_cycle=142.857))
 MIB = 1 << 20
 
 
-def estimate(nest: Nest, plan: Plan, machine: Machine) -> list[Estimate]:
+def estimate(nest: Nest, plan: Plan, machine: Machine, room: float = inf) -> list[Estimate]:
     """The costs of one plan alone."""
-    return list(Estimator(nest, LOOPS, machine, plan.blocks).of(plan))
+    return list(Estimator(nest, LOOPS, machine, plan.blocks).of(plan, room=room))
 
 
 def nest_of(**sizes: int) -> Nest:
@@ -81,7 +82,7 @@ def test_less_room_than_the_machine_has() -> None:
 
 def test_single_buffers_where_two_do_not_fit() -> None:
     """Two panels of 8 KiB do not fit 12 KiB, and smaller ones would add up sums in DRAM once each."""
-    nest = replace(FC, sizes=Extents(b=16, k=128, n=1280), tensors=(Streamed("Y", "bn", (16, 1280), frozenset("k")),))
+    nest = replace(FC, sizes=Extents(b=16, k=128, n=1280), tensors=(Streamed("Y", "bn", (16, 1280), True, frozenset("k")),))
     inside, _ = cheapest(nest, LOOPS, MACHINE, 12 << 10, 12 << 10)
     assert inside is not None
     assert inside.plan.slots == 1
@@ -102,11 +103,11 @@ def test_no_plan_that_fits_is_cheaper(b: int, k: int, n: int, room: int, beside:
 
     Single buffers are not looked at where two of them are hardly slower than all of every tensor.
     """
-    tensors = Streamed("X", "bk"), Streamed("Y", "bn", (b, n), frozenset("k"), beside=beside, again=beside * 4 * b * n)
+    tensors = Streamed("X", "bk"), Streamed("Y", "bn", (b, n), True, frozenset("k"), beside=beside, again=beside * 4 * b * n)
     summed = frozenset("b" if sums else "")
     nest = Nest(Extents(b=b, k=k, n=n), Extents(k=2, n=2), tensors, loaded=True, stored=sums, summed=summed, held=k * n, sums=sums * k * n)
     machine = Machine(array=Array(2, 2), dram=Dram(bytes_per_cycle=4, latency=1))
-    costs = {slots: [cost for plan in plans(nest, "b", slots) for cost in estimate(nest, plan, machine)] for slots in (2, 1)}
+    costs = {slots: [cost for plan in plans(nest, "b", slots) for cost in estimate(nest, plan, machine, room)] for slots in (2, 1)}
     fits = {slots: [cost for cost in own if cost.taken <= room] for slots, own in costs.items()}
     wanted = min(fits[2], key=lambda cost: cost.key, default=None)
     if wanted is None or wanted.cycles >= 1.1 * estimate(nest, Plan(slots=2), machine)[0].cycles:

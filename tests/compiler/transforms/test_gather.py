@@ -1,6 +1,7 @@
-"""dX of a convolution under `os`: its sums stay in the array, and its words are written once."""
+"""dX of a convolution, gathered: under `os` its sums stay in the array, under `turned` they leave it complete but for what tiles add."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -12,6 +13,7 @@ from xdsl.dialects.builtin import ModuleOp, TensorType, f32
 
 from compiler.dialects import tile, train
 from compiler.interpret import interpret_train
+from compiler.transforms.allocate_memory import storage
 from compiler.transforms.differentiate import Differentiate
 from emulator import Emulator
 from emulator.report import Report
@@ -81,16 +83,17 @@ def test_every_word_is_written_once(name: str, wanted: bool) -> None:
     assert counted["reads"] == (words if wanted else 0)
 
 
+@pytest.mark.parametrize(("schedule", "beat"), [("os", "dw"), ("turned", "fwd")])
 @pytest.mark.parametrize(
     ("name", "scratchpad", "parts"),
     [(name, 1 << 20, "panel in") for name in LAYERS] + [("stride 1", 3600, "blocks of a layer"), ("dilation", 2400, "blocks of a layer")],
 )
-def test_tensors_in_dram(name: str, scratchpad: int, parts: str) -> None:
-    """All tensors in DRAM: dY is padded there, and comes in panels or blocks of pixels."""
+def test_tensors_in_dram(name: str, scratchpad: int, parts: str, schedule: str, beat: str) -> None:
+    """All tensors in DRAM: dY comes in panels, among zeros that stay there, or it is padded in DRAM and comes in blocks of pixels."""
     module, leaves = layer(*LAYERS[name][:-1], wanted=False)
-    setting = Setting(schedule="os", dram_above=0, scratchpad=scratchpad)
+    setting = Setting(schedule=schedule, dram_above=0, scratchpad=scratchpad)
     made = tiles(module, setting)
-    assert beats_of_dx(made) == {"dw"}
+    assert beats_of_dx(made) == {beat}
     assert parts in features(made)
     run(module, leaves, setting)
 
@@ -98,7 +101,7 @@ def test_tensors_in_dram(name: str, scratchpad: int, parts: str) -> None:
 def test_without_room_for_a_padded_dy_it_is_computed_weight_stationary() -> None:
     """Padding needs an image or a channel at a time, which blocks of a convolution do not."""
     module, leaves = layer("bk(y+r)(x+s),nkrs->bnyx", (2, 2, 22, 22), (3, 2, 3, 3), (2, 3, 20, 20), wanted=True)
-    setting = Setting(schedule="os", dram_above=0, scratchpad=4000)
+    setting = Setting(schedule="os", dram_above=0, scratchpad=3000)
     assert beats_of_dx(tiles(module, setting)) == {"dx"}
     run(module, leaves, setting)
 
@@ -118,3 +121,37 @@ def test_only_the_wanted_part_of_a_padded_input_is_computed() -> None:
     setting = Setting(schedule="os", dram_above=-1)
     assert beats_of_dx(tiles(module, setting)) == {"dw"}
     assert run(module, values, setting).whole.macs == 3 * (2 * 3 * 4 * 6 * 6 * 3 * 3)
+
+
+def around(module: ModuleOp) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shapes of dY's panels in dX's nests, and of what comes into them."""
+    nests = [op for op in module.walk() if isinstance(op, tile.NestOp) and op.product.data == "dx"]
+    stages = [op for nest in nests for op in nest.walk() if isinstance(op, tile.StageOp) and op.tag.data == "dY"]
+    return [(tile.memref_of(storage(op.panel)).get_shape(), tile.memref_of(op.panel).get_shape()) for op in stages]
+
+
+@pytest.mark.parametrize("double_buffer", [True, False])
+@pytest.mark.parametrize("arrays", [1, 2])
+@pytest.mark.parametrize("name", ["stride 1", "stride 2", "groups"])
+def test_zeros_stay_around_what_comes_in(name: str, arrays: int, double_buffer: bool) -> None:
+    """Panels of single images: transfers leave the zeros in every buffer of the ring alone, and move no more words than dY has."""
+    *shapes, dimensions = LAYERS[name]
+    module, leaves = layer(*shapes, wanted=True)
+    setting = Setting(schedule="turned", dram_above=0, scratchpad=6000 * arrays, arrays=arrays, double_buffer=double_buffer)
+    made = tiles(module, setting)
+    found = around(made)
+    assert any(panel > inside for panel, inside in found), "single taps meet no zeros"
+    report = run(module, leaves, setting).to_dict()
+    passes = prod(stride for _, stride, *_ in dimensions)
+    plain = run(module, leaves, replace(setting, schedule="sequential")).to_dict()
+    assert report["dram_bytes"] <= plain["dram_bytes"] + (passes - 1) * 4 * prod(shapes[3]) + 4 * prod(shapes[1])
+
+
+def test_images_without_room_are_padded_in_dram() -> None:
+    """A channel at a time, where the array would want a tile of them."""
+    module, leaves = layer("bk(y+r)(x+s),nkrs->bnyx", (1, 2, 14, 14), (4, 2, 3, 3), (1, 4, 12, 12), wanted=True)
+    setting = Setting(schedule="turned", dram_above=0, scratchpad=4000)
+    made = tiles(module, setting)
+    assert all(panel == inside for panel, inside in around(made))
+    assert beats_of_dx(made) == {"fwd"}
+    run(module, leaves, setting)
