@@ -128,9 +128,9 @@ BY_BEAT = Choice(INTERLEAVED, INTERLEAVED, "beat")
 
 _ROWS = [
     fixed("sequential", Choice(DATAFLOWS["ws"]["dx"], DATAFLOWS["os"]["dw"]), "dX weight-stationary, then dW output-stationary"),
+    fixed("turned", Choice(TURNED, DATAFLOWS["os"]["dw"]), "as sequential, but for dX W is turned, so that taps may lie beside channels"),
     fixed("ws", _same("ws"), "both gradients weight-stationary: W resident for dX, dY for dW"),
     fixed("os", _same("os"), "both gradients output-stationary"),
-    fixed("turned", Choice(TURNED, DATAFLOWS["os"]["dw"]), "as sequential, but for dX W is turned, so that taps may lie beside channels"),
     fixed("is", _same("is"), "both gradients input-stationary: dY resident for dX, X for dW"),
     Schedule("best-sequential", _estimated_best, "for each layer and gradient the quickest of ws, os and is"),
     Schedule("tile-interleaved", _by_tile, "dX and dW of a tile one after the other"),
