@@ -18,10 +18,11 @@ from emulator.accesses import Access, Register, Unclear
 from emulator.beats import ArrayValues
 from emulator.flow import Flow
 from emulator.memory import Array, Memory, convert
-from emulator.products import as_rows, fitted, product, product_sum
+from emulator.products import as_rows, fitted, product
 from emulator.statements import Compute, Copy, Place, Product, Statement, Zero, noted
 from emulator.tape import Tape
 from emulator.together import Terms, Words, together, words_at
+from emulator.totals import totals
 from isa.stream import Space
 
 
@@ -36,12 +37,14 @@ class Batch:
         self._flat: dict[tuple[Statement, int, int], Array] = {}
         self._entered: dict[tuple[Words, int], tuple[Array, Array]] = {}
         """Words, and the same as they enter the multipliers."""
+        self.absorbed: set[Statement] = set()
+        """Products that are added to sums for all turns at once: of what they write hardly any turn is needed."""
         self._changing: list[Array] = []
         """Words in memory that were read and may be written before the end."""
 
     # Reads
 
-    def _read(self, statement: Statement, number: int, first: int, last: int) -> Array:
+    def read(self, statement: Statement, number: int, first: int, last: int) -> Array:
         """What it reads in the turns from ``first`` to ``last``: one, or all from its start on."""
         place, source = statement.reads[number], self.flow.sources[statement, number]
         if source is None or first < source[1]:
@@ -50,10 +53,10 @@ class Batch:
         words = self._written(writer, first - distance, last - distance)
         if not isinstance(place, Access) or not isinstance(writer.dst, Access):
             return words
-        return self._part(words, (writer, first - distance, last - distance), writer.dst, place, distance)
+        return self.part(words, (writer, first - distance, last - distance), writer.dst, place, distance)
 
-    def _part(self, words: Array, key: tuple[Statement, int, int], dst: Access, place: Access, distance: int) -> Array:
-        """Of what was written to ``dst``, what is read from ``place``."""
+    def part(self, words: Array, key: tuple[Statement, int, int] | None, dst: Access, place: Access, distance: int) -> Array:
+        """Of what was written to ``dst``, what is read from ``place``; ``key`` is that of these words."""
         offset = place.address(distance) - dst.address(0)
         if offset == 0 and place.dims == dst.dims:
             return words
@@ -61,12 +64,14 @@ class Batch:
             left = list(range(len(dst.dims)))
             axes = [left.pop(next(i for i, axis in enumerate(left) if dst.dims[axis] == dim)) for dim in place.dims]
             return words.transpose(0, *[axis + 1 for axis in axes])
-        if key not in self._flat:
+        flat = self._flat.get(key) if key else None
+        if flat is None:
             assert dst.order is not None
             words = words.transpose(0, *[axis + 1 for axis in dst.order])
             dense = words if words[0].flags.c_contiguous else self.tape.copy(words)
-            self._flat[key] = dense.reshape(len(dense), -1)
-        flat = self._flat[key]
+            flat = dense.reshape(len(dense), -1)
+            if key:
+                self._flat[key] = flat
         strides = (flat.strides[0], *(stride for _, stride in place.dims))
         if flat.flags.c_contiguous:  # the same, but quicker
             return np.ndarray((len(flat), *place.shape), flat.dtype, flat, offset, strides)
@@ -85,19 +90,24 @@ class Batch:
     def _written(self, statement: Statement, first: int, last: int) -> Array:
         """What a statement writes in the turns from ``first`` to ``last``: one, or some from its start on."""
         if isinstance(statement, Copy):
-            words = self._read(statement, 0, first, last)
-            if isinstance(statement.dst, Register):
-                words = self.tape.reshaped(words, (len(words), -1, words.shape[-1]))
-                return self.tape.new(convert, words, self.array.accumulator)
-            shape = statement.dst.shape
-            if isinstance(statement.reads[0], Register):
-                words = fitted(words, math.prod(shape[:-1]), shape[-1], self.tape)
-                words = self.tape.reshaped(words, (len(words), *shape))
-            return self.tape.new(convert, words, statement.dst.dtype)
+            return self.copied(statement, self.read(statement, 0, first, last))
+        if statement in self.absorbed and last - first == 1 and self._values.get(statement) is None:
+            return self._value(statement, first, last)
         early, late = self._all_values(statement)
         if first < len(early):
             return early[first]
         return late[first - len(early) : last - len(early)] if len(late) > 1 else late
+
+    def copied(self, statement: Copy, words: Array) -> Array:
+        """What a copy makes of the words that it reads."""
+        if isinstance(statement.dst, Register):
+            words = self.tape.reshaped(words, (len(words), -1, words.shape[-1]))
+            return self.tape.new(convert, words, self.array.accumulator)
+        shape = statement.dst.shape
+        if isinstance(statement.reads[0], Register):
+            words = fitted(words, math.prod(shape[:-1]), shape[-1], self.tape)
+            words = self.tape.reshaped(words, (len(words), *shape))
+        return self.tape.new(convert, words, statement.dst.dtype)
 
     # Values
 
@@ -124,7 +134,7 @@ class Batch:
         start, alike = self.flow.start(statement), self.flow.alike.get(statement, [statement])
         if start == self.turns:
             return {statement: self._alone(statement)}
-        late = together([self._terms(one, start, self.turns) for one in alike], self._multiply, self.tape)
+        late = together([self.terms(one, start, self.turns) for one in alike], self.multiply, self.tape)
         return {
             one: ([self._value(one, turn, turn + 1) for turn in range(start)], self._sums(one, result, start, self.turns))
             for one, result in zip(alike, late, strict=True)
@@ -134,34 +144,33 @@ class Batch:
         if isinstance(statement, Zero):
             return np.broadcast_to(self.array.g.dtype.type(0), (1, *self.array.shape))
         if isinstance(statement, Compute):
-            operands = [self._read(statement, number, first, last) for number in range(len(statement.reads))]
+            operands = [self.read(statement, number, first, last) for number in range(len(statement.reads))]
             return noted(statement, operands, self.tape)
         assert isinstance(statement, Product)
-        [result] = together([self._terms(statement, first, last)], self._multiply, self.tape)
+        [result] = together([self.terms(statement, first, last)], self.multiply, self.tape)
         return self._sums(statement, result, first, last)
 
-    def _terms(self, statement: Product, first: int, last: int) -> Terms:
+    def terms(self, statement: Product, first: int, last: int) -> Terms:
         """The operands of the products that are added up before anybody reads their sum."""
-        terms = [self._operands(one, first, last) for one in self.flow.chain(statement)]
+        terms = [self.operands(one, first, last) for one in self.flow.chain(statement)]
         return terms[::-1]
 
     def _sums(self, statement: Product, result: Array, first: int, last: int) -> Array:
         """What a product leaves in its sums, those before added."""
-        result = self._shaped(statement, result)
+        result = self.shaped(statement, result)
         if isinstance(statement.dst, Register):
             result = fitted(result, *self.array.shape, self.tape)
-        begin = self.flow.chain(statement)[-1]
-        source = self.flow.sources.get((begin, 2))
-        if len(begin.reads) > 2 and not (source and isinstance(source[0], Zero) and first >= source[1]):
-            before = self.tape.new(convert, self._read(begin, 2, first, last), self.array.accumulator)
+        if not self.flow.from_zero(statement, first):
+            begin = self.flow.chain(statement)[-1]
+            before = self.tape.new(convert, self.read(begin, 2, first, last), self.array.accumulator)
             product, result = result, result if len(result) >= len(before) else self.tape.empty(before.shape, before.dtype)
             self.tape.do(np.add, product, before, result)
         return self.tape.new(convert, result, statement.dst.dtype) if isinstance(statement.dst, Access) else result
 
-    def _operands(self, statement: Product, first: int, last: int) -> tuple[Array, Array]:
+    def operands(self, statement: Product, first: int, last: int) -> tuple[Array, Array]:
         """What a product multiplies, as it enters the multipliers: [turns, rows, inner] and [turns, inner, columns]."""
         array = self.array
-        a, b = (self._read(statement, number, first, last) for number in range(2))
+        a, b = (self.read(statement, number, first, last) for number in range(2))
         a = self._entering(a, statement.lanes)
         lanes = statement.dst.shape[-1] if isinstance(statement.dst, Access) else 0
         if statement.op == "dw":
@@ -178,10 +187,10 @@ class Batch:
             self._entered[key] = words, self.tape.new(self.array.as_operand, rows)
         return self._entered[key][1]
 
-    def _multiply(self, a: Array, b: Array) -> Array:
+    def multiply(self, a: Array, b: Array) -> Array:
         return product(a, b, self.tape)
 
-    def _shaped(self, statement: Statement, result: Array) -> Array:
+    def shaped(self, statement: Statement, result: Array) -> Array:
         """A product in the type and the shape of the sums."""
         if isinstance(statement.dst, Access):
             result = self.tape.reshaped(result, (*result.shape[:-2], *statement.dst.shape))
@@ -195,12 +204,12 @@ class Batch:
         Raises:
             Unclear: nothing has been written then.
         """
-        totals = self._totals()
+        parts = totals(self)
         writes = [(dst, first, turns, self._written(statement, first, first + turns)) for statement, dst, first, turns in self.flow.writes]
         kept = [self._kept(words) for *_, words in writes]
         last = self.turns - 1
         tiles = {dst: self._kept(self._written(statement, last, last + 1)) for dst, statement in self.flow.registers.items()}
-        for dst, first, turns, part in totals:
+        for dst, first, turns, part in parts:
             self._add(dst, first, turns, part)
         for (place, first, turns, _), words in zip(writes, kept, strict=True):
             self.tape.do(np.copyto, place.view(self.memories[place.space], first, turns), words)
@@ -212,25 +221,6 @@ class Batch:
         if not any(np.may_share_memory(words, memory.bytes) for memory in self.memories.values()):
             return words
         return self.tape.copy(words) if any(np.may_share_memory(words, view) for view in self._changing) else words
-
-    def _totals(self) -> list[tuple[Place, int, int, Array]]:
-        """What products add to sums: from which turn on, to the places of how many turns, and the words."""
-        parts: list[tuple[Place, int, int, Array]] = []
-        late: dict[tuple[bool, int], list[Place]] = {}
-        for dst, statements in self.flow.totals.items():
-            start, walks = max(map(self.flow.start, statements)), isinstance(dst, Access) and dst.shift != 0
-            for turn in range(start):
-                parts += [(dst, turn, 1, self._shaped(one, self._multiply(*self._operands(one, turn, turn + 1)))) for one in statements]
-            if start < self.turns:
-                late.setdefault((walks, start), []).append(dst)
-        for (walks, start), places in late.items():
-            turns = self.turns - start
-            terms = [[self._operands(one, start, self.turns) for one in self.flow.totals[dst]] for dst in places]
-            multiply = self._multiply if walks else lambda a, b, turns=turns: product_sum(a, b, turns, self.tape)
-            for dst, result in zip(places, together(terms, multiply, self.tape), strict=True):
-                total = self._shaped(self.flow.totals[dst][0], result)
-                parts.append((dst, start, turns, total) if walks else (dst, start, 1, total[None]))
-        return parts
 
     def _add(self, dst: Place, first: int, turns: int, total: Array) -> None:
         if isinstance(dst, Access):

@@ -4,18 +4,31 @@ import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from emulator.accesses import Access, Register, Unclear, covered, turns_ahead, turns_between
 from emulator.nest import injective
-from emulator.statements import Copy, Place, Product, Statement
+from emulator.statements import Compute, Copy, Place, Product, Statement, Zero
 from isa.dtypes import DType
 
 Source = tuple[Statement, int]
 """The statement that wrote what is read, and how many turns before."""
 Writers = dict[tuple[Statement, int], list[int]]
 """Of each statement's reads, and of what it writes (-1), the positions of statements that may write bytes of it in any turns."""
+
+
+class Read(NamedTuple):
+    """A read whose source lies so many turns before."""
+
+    statement: Statement
+    number: int
+    distance: int
+
+    @property
+    def place(self) -> Place:
+        return self.statement.reads[self.number]
 
 
 class Flow:
@@ -32,14 +45,16 @@ class Flow:
         self.sources: dict[tuple[Statement, int], Source | None] = {}
         """Of each statement's reads; None: what was there before the repetition."""
         for position, statement in enumerate(body):
-            for number in range(2 if statement in self.sums else len(statement.reads)):
+            for number in range(len(statement.reads)):
+                if statement in self.sums and number == statement.adds_to:
+                    continue
                 self.sources[statement, number] = self._source(position, statement, number, writers[statement, number])
         self._check_writes(writers)
         self.continued = self._continued()
-        self.totals: dict[Place, list[Product]] = {}
-        """The products among the sums, by what they add to."""
+        self.totals: dict[Place, list[Statement]] = {}
+        """The sums, by what they add to."""
         for statement in body:
-            if statement in self.sums and isinstance(statement, Product):
+            if statement in self.sums:
                 self.totals.setdefault(statement.dst, []).append(statement)
         self.changing = {read for read, found in writers.items() if found}
         """The reads of words that are written in any turn."""
@@ -73,6 +88,27 @@ class Flow:
             assert isinstance(source[0], Product)
             found.append(source[0])
         return found
+
+    def from_zero(self, statement: Product, turn: int) -> bool:
+        """Whether the first of the products that end with this one begins at 0, in this turn and later ones."""
+        begin = self.chain(statement)[-1]
+        source = self.sources.get((begin, 2))
+        return len(begin.reads) < 3 or (source is not None and isinstance(source[0], Zero) and turn >= source[1])
+
+    def drained(self, statement: Statement, turn: int) -> tuple[list[Read], Product] | None:
+        """The product that a sum adds from this turn on, if it was begun at 0 and comes unchanged; and the reads that lead to it."""
+        way: list[Read] = []
+        number = 1 - (statement.adds_to or 0)
+        while source := self.sources[statement, number]:
+            way.append(Read(statement, number, source[1]))
+            statement, number, turn = source[0], 0, turn - source[1]
+            if isinstance(statement.dst, Access) and statement.dst.dtype is not self.accumulator:
+                return None
+            if isinstance(statement, Product):
+                return (way, statement) if turn >= self.start(statement) and self.from_zero(statement, turn) else None
+            if not isinstance(statement, Copy):
+                return None
+        return None
 
     def _alike(self) -> Mapping[Product, Sequence[Product]]:
         """Of each product whose operands were all there before the repetition, those of them that have one of its operands, too."""
@@ -143,13 +179,13 @@ class Flow:
         return writers
 
     def _sums(self, writers: Writers) -> set[Statement]:
-        """The products whose sums nothing touches but products that add to them."""
+        """What only ever adds to sums that nothing else touches."""
         found = {statement for statement in self.body if self._adds(statement) and self._stays_apart(statement.dst)}
         while found:
             touched = {
                 self.body[writer]
                 for (statement, number), found_writers in writers.items()
-                if statement not in found or number in (0, 1)
+                if statement not in found or number not in (-1, statement.adds_to)
                 for writer in found_writers
             }
             if not found & touched:
@@ -158,8 +194,8 @@ class Flow:
         return found
 
     def _adds(self, statement: Statement) -> bool:
-        """Whether it adds a product to sums in the accumulator's type."""
-        if not isinstance(statement, Product) or len(statement.reads) < 3:
+        """Whether it adds to sums in the accumulator's type."""
+        if statement.adds_to is None or (isinstance(statement, Compute) and not self.accumulator.is_float):
             return False
         return isinstance(statement.dst, Register) or statement.dst.dtype is self.accumulator
 

@@ -27,6 +27,11 @@ class Statement:
     dst: Place
     reads: tuple[Place, ...]
 
+    @property
+    def adds_to(self) -> int | None:
+        """The number of the read that is dst before, if the rest is added to that."""
+        return None
+
 
 class Copy(Statement):
     """dst ← the words that it reads."""
@@ -46,12 +51,26 @@ class Product(Statement):
     op: str
     lanes: int
 
+    @property
+    def adds_to(self) -> int | None:
+        return 2 if len(self.reads) > 2 else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compute(Statement):
     """dst ← what a `vec` or `red` computes of its operands but the immediate ones."""
 
     instruction: Instruction
+
+    @property
+    def adds_to(self) -> int | None:
+        if self.instruction["fn"] != "add" or len(self.reads) != 2 or self.reads.count(self.dst) != 1:
+            return None
+        number = self.reads.index(self.dst)
+        dst, other = self.dst, self.reads[1 - number]
+        if not isinstance(dst, Access) or not isinstance(other, Access):
+            return None
+        return number if (dst.shape, dst.dtype) == (other.shape, other.dtype) else None
 
 
 def statements(steps: Iterable[Step], turns: Iterable[Advance], codes: Mapping[Queue, Code]) -> list[Statement]:

@@ -24,13 +24,13 @@ from isa.instructions import Instruction, Queue
 from isa.machine import Machine
 from isa.stream import Space, Stream
 
-_FEW = 6
+_FEW = 3
 """Fewer turns than that are executed one by one."""
 _LARGE = 1 << 15
 """So does what writes more words a turn: it takes longer than the way to it, and its words stay in the processor's caches."""
-_LONG = 400
+_LONG = 1200
 """Longer bodies, their inner repetitions unrolled, are executed turn by turn, and the inner repetitions at once."""
-_WIDE = 32
+_WIDE = 100
 """So are those with more than so many steps to each turn: finding out who reads what takes longer the more statements there are."""
 _ROOM = 1 << 24
 """Words that are written at once, at most."""
@@ -45,9 +45,7 @@ class Values:
         self.codes = codes
         self.memories = {Space.dram: dram, Space.spad: Memory(Space.spad, machine.scratchpad.bytes)}
         self.arrays = [
-            ArrayValues(
-                machine, self.memories[Space.spad], matmul, any(nest.holds for nest in codes[Queue.array.of(number)].nests.values() if nest)
-            )
+            ArrayValues(machine, self.memories[Space.spad], matmul, _holds(codes[Queue.array.of(number)]))
             for number in range(machine.arrays)
         ]
         self.holds = any(array.holds for array in self.arrays)
@@ -193,6 +191,12 @@ class Values:
             case _ if words_of(instruction["dst"], counters):
                 return (prepared(instruction, spad, counters), ()), [spad.view(instruction["dst"], counters)]
         return (_nothing, ()), []
+
+
+def _holds(code: Code) -> bool:
+    """Whether any nest that is executed as such, and not within a larger one, wants what the beat before it left on the ports."""
+    inner = {index for index in code.nests if any(code.nests[loop] for loop in code.sequencer.enclosing[index])}
+    return any(nest.holds for index, nest in code.nests.items() if nest and index not in inner)
 
 
 def _copy(to: Array, words: Array, dtype: DType) -> None:
