@@ -4,12 +4,13 @@ The whole state of the timing is compared, relative to the present cycle: where 
 the DRAM channel, the scratchpad's ports, partial sums on their way.  If it is that of an earlier cycle, and every queue that went on
 since did so by some turns of one loop, or of loops that go on in each other, then as long as these turns are alike (see `turns.py`) the
 same things happen again, as many cycles later.
-A queue that stood still in the meantime keeps doing so: it misses a token or a partner that does not come, or is busy until
-a cycle before which the repetition ends.
+A queue that stood still in the meantime keeps doing so: it misses a token or a partner that does not come, or is busy, or waits for the
+channel, until a cycle before which the repetition ends.  What is only shared with such queues, as tokens that nobody takes in these turns,
+stays as it is.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from emulator.array_unit import ArrayUnit
@@ -24,6 +25,7 @@ from isa.program import Program
 _KEPT = 4
 """So many earlier states of one place are compared: rings make a loop's turns alike only every second or third time."""
 _PLACES = 1024
+_TRANSFERS = frozenset((Queue.dma_in, Queue.dma_out))
 _MARKERS = (Queue.array, Queue.vector, Queue.dma_out)
 """The state is looked at when loops of these turn: what they do, others wait for or make ready."""
 
@@ -43,7 +45,9 @@ class State:
     finish: tuple[int, ...]
     tokens: tuple[tuple[int, ...], ...]
     partners: tuple[object, ...]
-    """Of each array handshakes and held lanes, relative to ``now``; and the channel."""
+    """Of each array handshakes and held lanes, relative to ``now``."""
+    channel: int
+    """First cycle in which it is free, not before ``now``."""
     waits: tuple[tuple[Queue, int], ...]
     """Queues that wait for the channel or for a partner in a handshake, each with the cycle from which on it waits for ports alone."""
     ports: tuple[tuple[int, Ports], ...]
@@ -116,8 +120,9 @@ class SteadyState:
             tuple(map(tuple, shared.tokens)),
             (
                 *[(handshake.full, max(0, handshake.turn - now)) for own in shared.handshakes for handshake in own],
-                max(0, shared.channel_free - now), *[array.lanes for array in arrays],
+                *[array.lanes for array in arrays],
             ),
+            max(now, shared.channel_free),
             self._waits() if limited else (),
             shared.claims.seen_from(now) if limited else (),
             tuple([array.sums.now for array in arrays]),
@@ -141,19 +146,26 @@ class SteadyState:
         if not advances:
             return False
         moved = {advance.unit.queue for advance in advances}
+        taken = frozenset[int]().union(*[advance.body.waits for advance in advances])
         times = min(self._times(advance) for advance in advances)
-        if self.shared.banks.limited and not self._same_ports(before, state, moved):
+        limited = self.shared.banks.limited
+        if limited and not self._same_ports(before, state, moved):
+            return False
+        by_channel = limited or bool(moved & _TRANSFERS)
+        if by_channel and state.channel - before.channel != interval:
             return False
         for unit in self.units:
-            until = max(unit.time if unit.ready else 0, self.shared.claims.held[unit.queue][0])
+            free = 0 if by_channel or unit.queue not in _TRANSFERS else state.channel
+            until = max(unit.time, free) if unit.ready else 0
+            until = max(until, self.shared.claims.held[unit.queue][0])
             if unit.queue not in moved and until > before.now:
                 times = min(times, (until - state.now - 1) // interval)
-        if times <= 0 or not self._same_tokens(before, state, moved):
+        if times <= 0 or not self._same_tokens(before, state, taken):
             return False
         moves = self._sums_moves(before, state, advances, times)
         if moves is None:
             return False
-        self._go(before, interval, times, advances, moves)
+        self._go(before, interval, times, advances, taken, moves)
         return True
 
     def _advances(self, before: State, state: State) -> list[_Advance]:
@@ -199,17 +211,17 @@ class SteadyState:
         body, counters, counts = advance.body, advance.unit.counters, advance.unit.counts
         return (body.alike(counts).stop - 1 - body.number(counters, counts)) // advance.turns
 
-    def _same_tokens(self, before: State, state: State, moved: set[Queue]) -> bool:
+    def _same_tokens(self, before: State, state: State, taken: Set[int]) -> bool:
+        """Whether there are as many tokens, and come as much later where these semaphores' are taken; others come when they come."""
         interval = state.now - before.now
         for semaphore, (old, new) in enumerate(zip(before.tokens, state.tokens, strict=True)):
             if not old and not new:
                 continue
-            waiter = self.waiter.get(semaphore)
-            if waiter is None or waiter.queue not in moved:
+            if semaphore not in taken:
                 if old != new:
                     return False
                 continue
-            now = waiter.time  # a token of before makes no difference to who takes it
+            now = self.waiter[semaphore].time  # a token of before makes no difference to who takes it
             if [max(now, token + interval) for token in old] != [max(now, token) for token in new]:
                 return False
         return True
@@ -240,7 +252,9 @@ class SteadyState:
             moves[queue] = moves_all
         return moves
 
-    def _go(self, before: State, interval: int, times: int, advances: Sequence[_Advance], sums_moves: Mapping[Queue, Move]) -> None:
+    def _go(
+        self, before: State, interval: int, times: int, advances: Sequence[_Advance], taken: Set[int], sums_moves: Mapping[Queue, Move]
+    ) -> None:
         shared, cycles = self.shared, times * interval
         shared.journal.repeat(before.position, times, interval)
         if shared.script:
@@ -254,14 +268,13 @@ class SteadyState:
             if isinstance(unit, ArrayUnit) and unit.queue in sums_moves:  # else those on their way come back when they always would have
                 unit.sums.move(sums_moves[unit.queue], cycles)
         moved = {advance.unit.queue for advance in advances}
-        for semaphore, waiter in self.waiter.items():
-            if waiter.queue in moved:
-                shared.tokens[semaphore] = deque(token + cycles for token in shared.tokens[semaphore])
+        for semaphore in taken:
+            shared.tokens[semaphore] = deque([token + cycles for token in shared.tokens[semaphore]])
         # What no queue went on with is past, and how long it is past tells which cycles were waited for it.
         for array in self.arrays:
             weights, preloads, gradients, updates = array.handshakes
             for queue, own in ((Queue.wchain, (weights, preloads)), (Queue.gchain, (gradients, updates))):
                 for handshake in own:
                     handshake.turn += cycles * (queue.of(array.queue.number) in moved)
-        shared.channel_free += cycles * bool(moved & {Queue.dma_in, Queue.dma_out})
+        shared.channel_free += cycles * bool(moved & _TRANSFERS)
         shared.claims.shift(moved, cycles)

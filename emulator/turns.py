@@ -29,6 +29,8 @@ class Body:
     """So many turns come before the first that is clipped; None: nothing is clipped."""
     sums: tuple[Stream, ...]
     dram: tuple[Stream, ...]
+    waits: frozenset[int]
+    """Semaphores of which tokens are taken."""
     slots: range | None
     """Addresses of the rows of partial sums if they lie in the slots of one ring; its step is the size of a slot."""
 
@@ -93,13 +95,13 @@ def _body(sequencer: Sequencer, around: Sequence[int], burst: int, join: bool) -
     loops = [code[index].args for index in inside if code[index].op == "loop"]
     clips += [(args["level"], args["limit"] // args["count"]) for args in loops if args["limit"]]
     dram = tuple([stream for stream in streams if stream.space is Space.dram])
-    told = {at for at, _ in clips}.union(*[flag.levels for flag in flags])
+    clipped = {at for at, _ in clips}
 
     def joins(inner: int, level: int) -> bool:
-        """Whether turns can be counted through this loop and the one around it."""
+        """Whether turns can be counted through this loop and the one around it; a flag of both is one of the first or last of all."""
         aligned = burst == 1 or all(_aligned(stream, at, 1, burst) for stream in dram for at in (level - 1, level))
         goes_on = aligned and all(_goes_on(acc, level, code[inner]) for _, acc in sums)
-        return goes_on and not told & {level - 1, level}
+        return goes_on and not clipped & {level - 1, level} and all((level in flag.levels) == (level - 1 in flag.levels) for flag in flags)
 
     stop = level + 1
     for inner in around[1:]:
@@ -113,6 +115,7 @@ def _body(sequencer: Sequencer, around: Sequence[int], burst: int, join: bool) -
         min((full for at, full in clips if at == level), default=None),
         tuple([acc for _, acc in sums]),
         dram,
+        frozenset([code[index].args["sem"] for index in inside if code[index].op == "wait"]),
         _slots(sequencer, sums) if join else None,
     )
 

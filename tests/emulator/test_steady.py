@@ -1,6 +1,7 @@
 """What repeats itself is counted instead of run: cycles and counts are those of a run that goes through everything."""
 
 import itertools
+import math
 import operator
 from typing import Any
 
@@ -228,3 +229,65 @@ def test_a_nest_within_a_loop_that_holds_nothing_else() -> None:
     loops = [make("loop", name="i", count=count) for count in (50, 3)]
     code = [*loops, make("dw", h=slot, v=slot, swap=When(), take=When()), make("end"), make("end")]
     assert skipped(Program("nest", Machine(), {Queue.array: code})) > 40
+
+
+@pytest.mark.parametrize(
+    ("levels", "left"), [((0, 1, 2), 30), ((), 30), ((1, 2), 60), ((0, 1), 140), ((0, 2), 300), ((1,), 300), ((2,), 300)]
+)
+def test_flags_of_some_of_the_loops(levels: tuple[int, ...], left: int) -> None:
+    """Turns of loops inside each other are counted as one's where a flag is of all of these loops, or of none."""
+    counts = (4, 5, 6)
+    data, row = (Stream(Space.spad, DType.f32, base, (Dim(1, 4),)) for base in (0, 64))
+    code = [
+        *[make("loop", name="i", count=count) for count in counts],
+        make("fwd", h=data, acc=row, zero=When("first", levels), swap=When()),
+        make("dw", h=data, v=data, swap=When(), take=When("last", levels)),
+        *[make("end")] * 3,
+    ]
+    takes = math.prod(count for level, count in enumerate(counts) if level not in levels)
+    tile = Stream(Space.spad, DType.f32, 128, (Dim(1, 4), Dim(1, 4)))
+    drains = [make("loop", name="t", count=takes), make("drain", dst=tile), make("end")]
+    program = Program("flags", Machine(array=Array(rows=6, cols=1)), {Queue.array: code, Queue.gchain: drains}, provenance=[])
+    assert run(program, skip=False)[1] - skipped(program) <= left
+    reads = run(program, skip=True)[0]["scratchpad_reads"]
+    assert reads == math.prod(counts) * 3 + math.prod(counts) - takes  # a sum is not read where the flag is raised
+
+
+@pytest.mark.parametrize("tokens", [1, 2])
+@pytest.mark.parametrize("follows", [40, 40_000])
+def test_beats_go_on_while_words_come(tokens: int, follows: int) -> None:
+    """Neither the channel nor tokens to come matter to a loop that looks at neither; a wait behind it does look."""
+    beat = make("dw", h=HELD, v=HELD)  # held from before: the loop is no nest
+    loads = []
+    for words in (30_000, follows):
+        place = {space: Stream(space, DType.i8, 0, (Dim(words, 1),)) for space in Space}
+        loads += [make("ld", dst=place[Space.spad], src=place[Space.dram]), make("signal", sem=0)]
+    out = {space: Stream(space, DType.i8, 0, (Dim(80, 1),)) for space in Space}
+    queues = {
+        Queue.dma_in: loads,
+        Queue.dma_out: [make("wait", sem=1), make("st", dst=out[Space.dram], src=out[Space.spad])],
+        Queue.array: [
+            *[make("loop", name="i", count=3500), beat, make("end"), make("signal", sem=1)],
+            *[make("wait", sem=0)] * tokens,
+            *[make("loop", name="i", count=3500), beat, make("end")],
+        ],
+    }
+    machine = Machine(dram=Dram(bytes_per_cycle=8.0, latency=500))
+    program = Program("words", machine, queues, [Semaphore("come"), Semaphore("done")])
+    assert skipped(program) > 6900
+    last = 3750 + 500 + 1 if tokens == 1 else 3750 + follows // 8 + 500
+    assert run(program, skip=True)[0]["queues"]["array"]["stalls"] == {"semaphore come": last - (tokens == 1) - 3500}
+
+
+def test_tokens_that_nobody_takes_yet() -> None:
+    """A loop's signals are taken only later, each of them: a repetition would not give any."""
+    word = Stream(Space.spad, DType.f32, 0, (Dim(1, 4),))
+    vec = make("vec", fn="copy", dst=word, a=word)
+    beat = make("dw", h=HELD, v=HELD)
+    queues = {
+        Queue.array: [make("loop", name="i", count=50), beat, make("signal", sem=0), make("end"), make("signal", sem=1)],
+        Queue.vector: [make("wait", sem=1), make("loop", name="i", count=50), make("wait", sem=0), vec, make("end")],
+    }
+    program = Program("tokens", Machine(), queues, [Semaphore("each"), Semaphore("all")])
+    skipped(program)
+    assert run(program, skip=True)[0]["queues"]["vector"]["stalls"] == {"semaphore all": 49 + 32 + 32 - 1}
