@@ -76,3 +76,4 @@ def explain(
     )
     tried = tuple((name, None if took.cycles == FOREVER else took.cycles) for name, took in search.tried)
     return Explanation(step.name, machine.name, report, choices, tried, uniform)
+

@@ -207,176 +207,82 @@ _RATE = Field("lr", FieldKind.FLOAT, "learning rate η")
 _DECAY = Field("decay", FieldKind.FLOAT, "weight decay λ", default=0.0)
 
 _ROWS = [
-    Spec(
-        "loop",
-        0x01,
-        _ALL,
-        (
-            Field("name", FieldKind.NAME, "the loop's name, for people"),
-            Field("count", FieldKind.COUNT, "turns, at least 1"),
-            Field("limit", FieldKind.COUNT, "0, or: clip the turns to limit − count·(counter of loop level)", default=0),
-            Field("level", FieldKind.LEVEL, "the loop that `limit` refers to", default=0),
-        ),
-        "Repeat up to the matching `end`. Takes no cycle. At most 12 deep; loops are numbered from the outermost, 0.",
-    ),
+    Spec("loop", 0x01, _ALL, (
+        Field("name", FieldKind.NAME, "the loop's name, for people"),
+        Field("count", FieldKind.COUNT, "turns, at least 1"),
+        Field("limit", FieldKind.COUNT, "0, or: clip the turns to limit − count·(counter of loop level)", default=0),
+        Field("level", FieldKind.LEVEL, "the loop that `limit` refers to", default=0),
+    ), "Repeat up to the matching `end`. Takes no cycle. At most 12 deep; loops are numbered from the outermost, 0."),
     Spec("end", 0x02, _ALL, (), "Close the innermost loop. Takes no cycle."),
-    Spec(
-        "wait",
-        0x03,
-        _ALL,
-        (Field("sem", FieldKind.SEMAPHORE, "semaphore"),),
-        "Take one token from the semaphore; the queue stalls until there is one. Takes no cycle of its own. "
-        "Only one queue may wait on a semaphore, and only one signal it.",
-    ),
-    Spec(
-        "signal",
-        0x04,
-        _ALL,
-        (Field("sem", FieldKind.SEMAPHORE, "semaphore"),),
-        "Add one token once every earlier instruction of this queue has finished, and not before the next cycle. "
-        "Takes no cycle and does not hold up the queue.",
-    ),
-    Spec(
-        "ld",
-        0x10,
-        (Queue.dma_in,),
-        (
-            _stream("dst", "where to", reads=False, writes=True),
-            _stream("src", "where from", Space.dram),
-        ),
-        "Copy a block from DRAM to the scratchpad. The shapes and types agree. Holds the DRAM channel for "
-        "⌈bytes / bytes_per_cycle⌉ cycles, where the bytes are those of all bursts touched, and for the cycles of each row that has to "
-        "be opened; finishes `latency` cycles after that.",
-    ),
-    Spec(
-        "st",
-        0x11,
-        (Queue.dma_out,),
-        (
-            _stream("dst", "where to", Space.dram, reads=False, writes=True),
-            _stream("src", "where from"),
-        ),
-        "Copy a block from the scratchpad to DRAM; as `ld`.",
-    ),
-    Spec(
-        "wload",
-        0x20,
-        (Queue.wchain,),
-        (_stream("src", "at most R × C weights, the rows in up to three dimensions; what it leaves out becomes 0", dims=_TILE),),
-        "Shift a tile into w_next, R steps, column c delayed by c. Starts at the earliest one cycle after the issue of the swap "
-        "that took the tile before; a swap may issue R cycles after the start. Finishes R+C−1 cycles after its start.",
-    ),
-    Spec(
-        "gload",
-        0x21,
-        (Queue.wchain,),
-        (
-            _stream("src", "at most R × C words, the rows in up to three dimensions; what it leaves out becomes 0", dims=_TILE),
-            Field(
-                "scale",
-                FieldKind.FLOAT,
-                "what every word is multiplied with at the head of its column, rounded to fp32 (the momentum μ)",
-                default=1.0,
-            ),
-        ),
-        "Shift a tile, scaled, into g_next, for the accumulators to begin with; as `wload`, through the same lanes, with `preload` "
-        "in place of `swap`.",
-    ),
-    Spec(
-        "fwd",
-        0x30,
-        (Queue.array,),
-        (
-            _stream("h", "operand entering row r from the west (X in Y = X·W): at most R lanes, in up to three dimensions", dims=_LANES),
-            _stream("acc", "partial sums entering and leaving column c at one address (Y): at most C lanes", dims=_SUMS, writes=True),
-            _ZERO,
-            _SWAP,
-            _PRELOAD,
-        ),
-        "One beat: v_out = v_in + h_in·w. The sums leave at the south; a beat reads its sums R cycles or more after the `fwd`, and C "
-        "cycles or more after the `dx`, that last wrote the same row (same base address) was issued, and is held up until then.",
-    ),
-    Spec(
-        "dx",
-        0x31,
-        (Queue.array,),
-        (
-            _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=_SUMS),
-            _stream("acc", "partial sums entering and leaving row r at one address (dX): at most R lanes", dims=_SUMS, writes=True),
-            _ZERO,
-            _SWAP,
-            _PRELOAD,
-        ),
-        "One beat: h_out = h_in + v_in·w. The sums leave at the east; held up as `fwd`.",
-    ),
-    Spec(
-        "dw",
-        0x32,
-        (Queue.array,),
-        (
-            _operand("h", "operand entering row r from the west (X), or `held`: at most R lanes, in up to three dimensions", dims=_LANES),
-            _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=_SUMS),
-            _SWAP,
-            _when("take", "after the beat: g_out ← g, g ← 0; waits until the drain before has started"),
-            _PRELOAD,
-        ),
-        "One beat: g = g + h_in·v_in.",
-    ),
-    Spec(
-        "upd",
-        0x33,
-        (Queue.array,),
-        (_RATE, _DECAY, _SWAP, _PRELOAD),
-        "One beat: w = w − η·(g + λ·w), then g_out ← w and g ← 0: the chain takes the new weight. Waits as `take`.",
-    ),
-    Spec(
-        "mupd",
-        0x34,
-        (Queue.array,),
-        (_RATE, _DECAY, _SWAP, _PRELOAD),
-        "One beat: g = g + λ·w and w = w − η·g, then g_out ← g, w_out ← w and g ← 0: the chain takes the new velocity and the new "
-        "weight. Waits as `take`, and until the `wdrain` before has started.",
-    ),
-    Spec(
-        "drain",
-        0x40,
-        (Queue.gchain,),
-        (_stream("dst", "at most R rows × C columns, the rows in up to three dimensions", dims=_TILE, reads=False, writes=True),),
-        "Shift g_out out at the south, R steps, column c delayed by c. Starts at the earliest R cycles after the issue of the take; "
-        "the next take may issue one cycle after the start. Finishes R+C−1 cycles after its start.",
-    ),
-    Spec(
-        "wdrain",
-        0x41,
-        (Queue.gchain,),
-        (_stream("dst", "at most R rows × C columns, the rows in up to three dimensions", dims=_TILE, reads=False, writes=True),),
-        "Shift w_out out, which a `mupd` has left there; as `drain`, through the same lanes.",
-    ),
-    Spec(
-        "vec",
-        0x50,
-        (Queue.vector,),
-        (
-            Field("fn", FieldKind.FUNCTION, "the function, see the table of vector functions"),
-            _stream("dst", "result", reads=False, writes=True),
-            _operand("a", "first operand, broadcast by strides of 0", default=IMM),
-            _operand("b", "second operand", default=IMM),
-            _operand("c", "third operand", default=IMM),
-            Field("imm", FieldKind.FLOAT, "the immediate", default=0.0),
-        ),
-        "dst = fn(a, b, c), elementwise, in fp32. Takes `latency` + ⌈words / lanes⌉ cycles; the next instruction starts after.",
-    ),
-    Spec(
-        "red",
-        0x51,
-        (Queue.vector,),
-        (
-            Field("fn", FieldKind.REDUCTION, "sum or max"),
-            _stream("dst", "result; dimensions with stride 0 and a count above 1 are reduced over", reads=False, writes=True),
-            _stream("a", "operand, with the same shape"),
-        ),
-        "Reduce in fp32; dst is overwritten. Takes `latency` + ⌈words of a / lanes⌉ cycles.",
-    ),
+    Spec("wait", 0x03, _ALL, (Field("sem", FieldKind.SEMAPHORE, "semaphore"),),
+         "Take one token from the semaphore; the queue stalls until there is one. Takes no cycle of its own. "
+         "Only one queue may wait on a semaphore, and only one signal it."),
+    Spec("signal", 0x04, _ALL, (Field("sem", FieldKind.SEMAPHORE, "semaphore"),),
+         "Add one token once every earlier instruction of this queue has finished, and not before the next cycle. "
+         "Takes no cycle and does not hold up the queue."),
+    Spec("ld", 0x10, (Queue.dma_in,), (
+        _stream("dst", "where to", reads=False, writes=True),
+        _stream("src", "where from", Space.dram),
+    ), "Copy a block from DRAM to the scratchpad. The shapes and types agree. Holds the DRAM channel for "
+       "⌈bytes / bytes_per_cycle⌉ cycles, where the bytes are those of all bursts touched, and for the cycles of each row that has to "
+       "be opened; finishes `latency` cycles after that."),
+    Spec("st", 0x11, (Queue.dma_out,), (
+        _stream("dst", "where to", Space.dram, reads=False, writes=True),
+        _stream("src", "where from"),
+    ), "Copy a block from the scratchpad to DRAM; as `ld`."),
+    Spec("wload", 0x20, (Queue.wchain,), (
+        _stream("src", "at most R × C weights, the rows in up to three dimensions; what it leaves out becomes 0", dims=_TILE),
+    ), "Shift a tile into w_next, R steps, column c delayed by c. Starts at the earliest one cycle after the issue of the swap "
+       "that took the tile before; a swap may issue R cycles after the start. Finishes R+C−1 cycles after its start."),
+    Spec("gload", 0x21, (Queue.wchain,), (
+        _stream("src", "at most R × C words, the rows in up to three dimensions; what it leaves out becomes 0", dims=_TILE),
+        Field("scale", FieldKind.FLOAT, "what every word is multiplied with at the head of its column, rounded to fp32 (the momentum μ)",
+              default=1.0),
+    ), "Shift a tile, scaled, into g_next, for the accumulators to begin with; as `wload`, through the same lanes, with `preload` "
+       "in place of `swap`."),
+    Spec("fwd", 0x30, (Queue.array,), (
+        _stream("h", "operand entering row r from the west (X in Y = X·W): at most R lanes, in up to three dimensions", dims=_LANES),
+        _stream("acc", "partial sums entering and leaving column c at one address (Y): at most C lanes", dims=_SUMS, writes=True),
+        _ZERO, _SWAP, _PRELOAD,
+    ), "One beat: v_out = v_in + h_in·w. The sums leave at the south; a beat reads its sums R cycles or more after the `fwd`, and C "
+       "cycles or more after the `dx`, that last wrote the same row (same base address) was issued, and is held up until then."),
+    Spec("dx", 0x31, (Queue.array,), (
+        _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=_SUMS),
+        _stream("acc", "partial sums entering and leaving row r at one address (dX): at most R lanes", dims=_SUMS, writes=True),
+        _ZERO, _SWAP, _PRELOAD,
+    ), "One beat: h_out = h_in + v_in·w. The sums leave at the east; held up as `fwd`."),
+    Spec("dw", 0x32, (Queue.array,), (
+        _operand("h", "operand entering row r from the west (X), or `held`: at most R lanes, in up to three dimensions", dims=_LANES),
+        _operand("v", "operand entering column c from the north (dY), or `held`: at most C lanes", dims=_SUMS),
+        _SWAP,
+        _when("take", "after the beat: g_out ← g, g ← 0; waits until the drain before has started"),
+        _PRELOAD,
+    ), "One beat: g = g + h_in·v_in."),
+    Spec("upd", 0x33, (Queue.array,), (_RATE, _DECAY, _SWAP, _PRELOAD),
+         "One beat: w = w − η·(g + λ·w), then g_out ← w and g ← 0: the chain takes the new weight. Waits as `take`."),
+    Spec("mupd", 0x34, (Queue.array,), (_RATE, _DECAY, _SWAP, _PRELOAD),
+         "One beat: g = g + λ·w and w = w − η·g, then g_out ← g, w_out ← w and g ← 0: the chain takes the new velocity and the new "
+         "weight. Waits as `take`, and until the `wdrain` before has started."),
+    Spec("drain", 0x40, (Queue.gchain,), (
+        _stream("dst", "at most R rows × C columns, the rows in up to three dimensions", dims=_TILE, reads=False, writes=True),
+    ), "Shift g_out out at the south, R steps, column c delayed by c. Starts at the earliest R cycles after the issue of the take; "
+       "the next take may issue one cycle after the start. Finishes R+C−1 cycles after its start."),
+    Spec("wdrain", 0x41, (Queue.gchain,), (
+        _stream("dst", "at most R rows × C columns, the rows in up to three dimensions", dims=_TILE, reads=False, writes=True),
+    ), "Shift w_out out, which a `mupd` has left there; as `drain`, through the same lanes."),
+    Spec("vec", 0x50, (Queue.vector,), (
+        Field("fn", FieldKind.FUNCTION, "the function, see the table of vector functions"),
+        _stream("dst", "result", reads=False, writes=True),
+        _operand("a", "first operand, broadcast by strides of 0", default=IMM),
+        _operand("b", "second operand", default=IMM),
+        _operand("c", "third operand", default=IMM),
+        Field("imm", FieldKind.FLOAT, "the immediate", default=0.0),
+    ), "dst = fn(a, b, c), elementwise, in fp32. Takes `latency` + ⌈words / lanes⌉ cycles; the next instruction starts after."),
+    Spec("red", 0x51, (Queue.vector,), (
+        Field("fn", FieldKind.REDUCTION, "sum or max"),
+        _stream("dst", "result; dimensions with stride 0 and a count above 1 are reduced over", reads=False, writes=True),
+        _stream("a", "operand, with the same shape"),
+    ), "Reduce in fp32; dst is overwritten. Takes `latency` + ⌈words of a / lanes⌉ cycles."),
 ]
 
 UPDATES = ("upd", "mupd")

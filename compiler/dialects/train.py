@@ -56,7 +56,6 @@ __all__ = [
     "element_of", "ints", "shape_of", "to_ints",
 ]  # fmt: skip
 
-
 @irdl_op_definition
 class GraphOp(IRDLOperation):
     """The whole training step: one block of operations, no arguments."""

@@ -104,7 +104,9 @@ class SliceOp(TrainOp):
     traits = traits_def(Pure())
     assembly_format = "$input `from` $starts `by` $steps `layer` $layer `role` $role attr-dict `:` functional-type($input, $result)"
 
-    def __init__(self, input: SSAValue, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int], layer: str, role: str) -> None:
+    def __init__(
+        self, input: SSAValue, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int], layer: str, role: str
+    ) -> None:
         super().__init__(
             operands=[input],
             properties={"starts": ints(starts), "steps": ints(steps), "layer": StringAttr(layer), "role": StringAttr(role)},

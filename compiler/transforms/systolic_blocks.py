@@ -47,3 +47,4 @@ def _token(context: Context, provenance: int, slots: int, op: str, pair: tuple[Q
     giver, taker, state = pair
     name = f"block{slots}.{giver.name}.{taker.name}.{state}"
     return OPS[op].of(provenance, sem=context.semaphore(name, slots if state == "empty" else 0))
+

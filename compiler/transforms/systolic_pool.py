@@ -95,5 +95,7 @@ class _Window:
         for name, count in reversed(loops):
             code = [loop_of(self.provenance, name, count, code)]
         starts = [op for i, value in fills.items() for op in self.fill(self.memories[1 + i], value)]
-        accesses = [Access(Queue.vector, m.space, *m.span, index in written) for index, m in enumerate(self.memories)]
+        accesses = [
+            Access(Queue.vector, m.space, *m.span, index in written) for index, m in enumerate(self.memories)
+        ]
         return Piece({Queue.vector: [*starts, *code]}, accesses, self.provenance)

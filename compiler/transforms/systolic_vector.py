@@ -132,8 +132,12 @@ class _Sgd:
         self.skip = 1 if grad_in_dram else 0
 
     def piece(self) -> Piece:
-        transfers_in = [OPS["ld"].of(self.provenance, dst=self.chunk(i), src=self.whole(i)) for i in range(len(self.moved))]
-        transfers_out = [OPS["st"].of(self.provenance, dst=self.whole(self.skip + i), src=self.chunk(self.skip + i)) for i in self.written]
+        transfers_in = [
+            OPS["ld"].of(self.provenance, dst=self.chunk(i), src=self.whole(i)) for i in range(len(self.moved))
+        ]
+        transfers_out = [
+            OPS["st"].of(self.provenance, dst=self.whole(self.skip + i), src=self.chunk(self.skip + i)) for i in self.written
+        ]
         for value in self.moved:
             self.context.reads(value)
         for value in self.op.weights:

@@ -1,11 +1,11 @@
 """Grids of machines: a TOML file with a base machine and lists of values for its fields.
 
-base = "8x8.toml"                                # a machine file beside this one, or a table [base] with a machine's fields
+    base = "8x8.toml"                                # a machine file beside this one, or a table [base] with a machine's fields
 
-[grid]
-"array" = [{rows = 8, cols = 8}, {rows = 16, cols = 16}]     # fields that change together
-"scratchpad.bytes" = [65536, 131072]                         # 2 × 2 machines
-machine = [{name = "slow", dram.latency = 300}, {name = "fast", dram.latency = 30}]    # any fields of the machine
+    [grid]
+    "array" = [{rows = 8, cols = 8}, {rows = 16, cols = 16}]     # fields that change together
+    "scratchpad.bytes" = [65536, 131072]                         # 2 × 2 machines
+    machine = [{name = "slow", dram.latency = 300}, {name = "fast", dram.latency = 30}]    # any fields of the machine
 """
 
 import tomllib

@@ -15,7 +15,6 @@ WIDE = [(4, 9), (4, 19), (2, 12), (1, 7)]
 TILES = [(1, 1), (3, 1), (1, 4), (2, 3)]
 """Tiles along k, along n."""
 
-
 def fill_and_drain(rows: int, cols: int) -> int:
     """What an interleaved nest takes beyond its beats.
 

@@ -117,11 +117,11 @@ def _product(g: Grown) -> None:
             of_y.append((("g", 1),))
         elif kind == "sum":
             sizes[tap] = extent
-            of_x[dimension] = ((tap, 1),)
+            of_x[dimension] = (tap, 1),
             of_w.append(((tap, 1),))
         elif kind == "same":
             sizes[pixel] = extent
-            of_x[dimension] = ((pixel, 1),)
+            of_x[dimension] = (pixel, 1),
             of_y.append(((pixel, 1),))
         else:
             stride, dilation = g.one_of((1, 1, 2)), g.one_of((1, 1, 2))
@@ -134,7 +134,7 @@ def _product(g: Grown) -> None:
                 of_y.append(((pixel, 1),))
             else:
                 sizes[tap], sizes[pixel] = g.number(1, 3), extent
-                of_x[dimension] = ((pixel, 1),)
+                of_x[dimension] = (pixel, 1),
                 of_y.append(slid)
     axes_x, axes_w, axes_y = [of_x[d] for d in range(len(shape))], g.shuffled([n, *of_w]), g.shuffled([*of_y, n])
 

@@ -114,7 +114,7 @@ VALUES = """
   %y = tile.buffer "y" : memref<5x3xf32, "spad">
   %far = tile.tensor "input" "far" : memref<5x4xf32, "dram">
 """
-SPAD, DRAM, OTHER, SLOT = (f'memref<{t}">' for t in ('5x4xf32, "spad', '5x4xf32, "dram', '5x3xf32, "spad', '32x32xf32, "spad'))
+SPAD, DRAM, OTHER, SLOT = (f'memref<{t}">' for t in ("5x4xf32, \"spad", "5x4xf32, \"dram", "5x3xf32, \"spad", "32x32xf32, \"spad"))
 UPDATE = "tile.update lr 0.1 decay 0.0"
 LOAD = f'tile.resident %far "bk" as "X" through %slot{{}} : {DRAM},'
 STORE = f'tile.drain %far "bk" as "dX" through %slot{{}} : {DRAM},'
@@ -137,8 +137,8 @@ END = 'layer "fc" product "vector"'
         (f"%0 = tile.slice %x from [1] by [2, 1] : {SPAD} to {PART}", "one entry for each dimension"),
         (f'tile.pool_grad "max"(%y) {WINDOW} to %x {END} : ({OTHER}) to {SPAD}', "takes X, Y, dY and two buffers for a maximum"),
         (f'tile.pool_grad "sum"(%y, %y) {WINDOW} to %x {END} : ({OTHER}, {OTHER}) to {SPAD}', "dY for a sum"),
-        (f"tile.blocks 5 slots 2 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {ROW} }}", None),
-        (f"tile.blocks 3 slots 2 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {PART} }}", "3 blocks of 2 are not 5 entries"),
+        (f'tile.blocks 5 slots 2 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {ROW} }}', None),
+        (f'tile.blocks 3 slots 2 {END} {{ %0 = tile.window %x axis 0 : {SPAD} to {PART} }}', "3 blocks of 2 are not 5 entries"),
         (f"%0 = tile.window %x axis 2 : {SPAD} to {PART}", "axis 2 is no dimension"),
         (f"%0 = tile.window %x axis 1 : {SPAD} to {PART}", "a window has all of every other dimension"),
         (f'tile.publish "a" %x : {SPAD}', "expected a tensor in dram"),

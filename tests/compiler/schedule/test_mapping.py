@@ -107,11 +107,7 @@ def test_schedules_hold_what_their_names_say(name: str, dx: str | None, dw: str 
 @pytest.mark.parametrize(
     ("b", "k", "n", "rows_first"),
     [
-        (100, 300, 200, False),
-        (100, 401, 200, False),
-        (400, 100, 100, True),
-        (100, 100, 400, True),
-        (100, 400, 400, True),
+        (100, 300, 200, False), (100, 401, 200, False), (400, 100, 100, True), (100, 100, 400, True), (100, 400, 400, True),
         (99, 25, 30, False),
     ],
 )
