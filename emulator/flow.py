@@ -98,7 +98,7 @@ class Flow:
     def drained(self, statement: Statement, turn: int) -> tuple[list[Read], Product] | None:
         """The product that a sum adds from this turn on, if it was begun at 0 and comes unchanged; and the reads that lead to it."""
         way: list[Read] = []
-        number = 1 - (statement.adds_to or 0)
+        number = statement.added
         while source := self.sources[statement, number]:
             way.append(Read(statement, number, source[1]))
             statement, number, turn = source[0], 0, turn - source[1]

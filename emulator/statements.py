@@ -32,6 +32,11 @@ class Statement:
         """The number of the read that is dst before, if the rest is added to that."""
         return None
 
+    @property
+    def added(self) -> int:
+        """Of two reads, the number of the one that is added."""
+        return 1 - (self.adds_to or 0)
+
 
 class Copy(Statement):
     """dst ← the words that it reads."""

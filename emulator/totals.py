@@ -78,7 +78,7 @@ def _words(batch: "Batch", statement: Statement, first: int, last: int) -> Array
     """What a statement adds in some turns."""
     if isinstance(statement, Product):
         return batch.shaped(statement, batch.multiply(*batch.operands(statement, first, last)))
-    return batch.read(statement, 1 - (statement.adds_to or 0), first, last)
+    return batch.read(statement, statement.added, first, last)
 
 
 def _all(batch: "Batch", words: Array, start: int) -> Array:

@@ -136,6 +136,11 @@ class BufferOp(IRDLOperation):
     def __init__(self, symbol: str, type: MemRef, ring: int | None = None) -> None:
         super().__init__(properties={"symbol": StringAttr(symbol), "ring": optional_int(ring)}, result_types=[type])
 
+    @property
+    def slots(self) -> int:
+        """How many of them there are."""
+        return self.ring.value.data if self.ring else 1
+
     def verify_(self) -> None:
         if memref_of(self.result).memory_space != SPAD:
             raise VerifyException("a tile.buffer lies in spad")

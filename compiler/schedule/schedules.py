@@ -62,19 +62,14 @@ DATAFLOWS = {
     "ws": {"dx": Mapping("k", "n", "b"), "dw": Mapping("b", "n", "k")},
     "os": {"dx": Mapping("b", "k", "n"), "dw": Mapping("k", "n", "b")},
     "is": {"dx": Mapping("b", "n", "k"), "dw": Mapping("b", "k", "n")},
+    # Of W turned for dX, what that is summed over is on the rows, where a convolution's taps may lie beside its channels.
+    "ws turned": {"dx": Mapping("n", "k", "b"), "dw": Mapping("k", "n", "b")},
 }
-TURNED = Mapping("n", "k", "b")
-"""dX weight-stationary with W turned: what it is summed over on the rows, where a convolution's taps may lie beside its channels."""
-CANDIDATES = {
-    "dx": (*dict.fromkeys(own["dx"] for own in DATAFLOWS.values()), TURNED),
-    "dw": tuple(dict.fromkeys(own["dw"] for own in DATAFLOWS.values())),
-}
+CANDIDATES = {product: tuple(dict.fromkeys(own[product] for own in DATAFLOWS.values())) for product in ("dx", "dw")}
 """The dataflows of each gradient that ``best-sequential`` chooses from."""
 
 
 def _name(product: str, mapping: Mapping) -> str:
-    if mapping == TURNED:
-        return "ws turned"
     return next((name for name, own in DATAFLOWS.items() if own[product] == mapping), str(mapping))
 
 
@@ -128,7 +123,7 @@ BY_BEAT = Choice(INTERLEAVED, INTERLEAVED, "beat")
 
 _ROWS = [
     fixed("sequential", Choice(DATAFLOWS["ws"]["dx"], DATAFLOWS["os"]["dw"]), "dX weight-stationary, then dW output-stationary"),
-    fixed("turned", Choice(TURNED, DATAFLOWS["os"]["dw"]), "as sequential, but for dX W is turned, so that taps may lie beside channels"),
+    fixed("turned", _same("ws turned"), "as sequential, but for dX W is turned, so that taps may lie beside channels"),
     fixed("ws", _same("ws"), "both gradients weight-stationary: W resident for dX, dY for dW"),
     fixed("os", _same("os"), "both gradients output-stationary"),
     fixed("is", _same("is"), "both gradients input-stationary: dY resident for dX, X for dW"),

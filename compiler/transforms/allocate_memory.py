@@ -109,7 +109,7 @@ def _dram(program: tile.ProgramOp, uses: Uses) -> None:
 
 def scratchpad_bytes(buffer: tile.BufferOp) -> int:
     """Bytes of a buffer, or of all buffers of a ring."""
-    return align(nbytes(buffer.result)) * (buffer.ring.value.data if buffer.ring else 1)
+    return align(nbytes(buffer.result)) * buffer.slots
 
 
 def _scratchpad(program: tile.ProgramOp, uses: Uses) -> None:

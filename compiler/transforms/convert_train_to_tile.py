@@ -23,7 +23,6 @@ from compiler.schedule.schedules import Schedule, partitioned
 from compiler.transforms.spread_results import spread_results
 from compiler.transforms.tile_builder import TileBuilder
 from compiler.transforms.tile_gather import gathered
-from compiler.transforms.tile_graph import GraphView
 from compiler.transforms.tile_nests import Nest
 from compiler.transforms.tile_vector import lower_vector
 from isa.errors import UserError
@@ -72,9 +71,7 @@ def lower(
         program = tile.ProgramOp(graph.sym_name.data, machine_attr(machine), label, 2 if double_buffer else 1)
         limit = dram_above if dram_above >= 0 else sys.maxsize
         builder = TileBuilder(program, machine, schedule, double_buffer=double_buffer, dram_above=limit)
-        view = GraphView(machine, schedule, double_buffer=double_buffer, dram_above=limit)
-        view.analyse(graph)
-        spread_results(graph, view)
+        spread_results(graph, builder)
         builder.analyse(graph)
         kept = least_traffic(*needed_again(graph, builder.root, builder.users), machine.scratchpad.bytes)
         program.kept = integer(kept) if kept else None

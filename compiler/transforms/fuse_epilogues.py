@@ -159,7 +159,7 @@ class _Rider:
         layout = Layout(panel, steps, product, stored)
         ring = panel.stage.panel.owner
         assert isinstance(ring, tile.BufferOp)
-        now = ring.ring.value.data if ring.ring else 1
+        now = ring.slots
         wholes = {storage(operand[0]) for step in steps for operand in (*step.ins, step.out) if not isinstance(operand, Value)}
         beside = {memory.owner for memory in self.touches(self.nest)[0] | wholes | self.tiles} - {ring}
         taken, panels = (

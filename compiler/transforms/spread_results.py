@@ -16,20 +16,23 @@ from compiler.transforms.tile_graph import GraphView
 
 
 def spread_results(graph: GraphOp, view: GraphView) -> None:
-    """Rewrite all that can be; ``view`` knows the graph as it was."""
+    """Rewrite all that can be; ``view`` knows the schedule, and need not have analysed the graph."""
     for op in list(graph.body.block.ops):
-        if isinstance(op, PlaceOp) and op.value.value.data == 0 and not any(to_ints(op.starts)):
-            product = _only_used_here(op.input)
-            if product is not None and view.scheduled(product).time == "b":
-                axes = _spread(product.stored[2], op)
-                if axes is not None:
-                    stored = f"{product.stored[0]},{product.stored[1]}->{axes}"
-                    layer, role = product.layer.data, product.role.data
-                    made = ProductOp(stored, product.lhs, product.rhs, layer, role, shape_of(op.result), product.macs)
-                    graph.body.block.insert_op_before(made, product)
-                    op.result.replace_all_uses_with(made.result)
-                    graph.body.block.erase_op(op)
-                    graph.body.block.erase_op(product)
+        if not isinstance(op, PlaceOp) or op.value.value.data != 0 or any(to_ints(op.starts)):
+            continue
+        product = _only_used_here(op.input)
+        if product is None or view.scheduled(product).time != "b":
+            continue
+        lhs, rhs, result = product.stored
+        axes = _spread(result, op)
+        if axes is None:
+            continue
+        layer, role = product.layer.data, product.role.data
+        made = ProductOp(f"{lhs},{rhs}->{axes}", product.lhs, product.rhs, layer, role, shape_of(op.result), product.macs)
+        graph.body.block.insert_op_before(made, product)
+        op.result.replace_all_uses_with(made.result)
+        graph.body.block.erase_op(op)
+        graph.body.block.erase_op(product)
 
 
 def _only_used_here(value: SSAValue) -> ProductOp | None:

@@ -115,7 +115,7 @@ class Memory:
         type = tile.memref_of(value)
         dtype = dtype_of(type.element_type)
         offset, strides, moves = _layout(value, dtype.size, around)
-        ring = owner.ring.value.data if isinstance(owner, tile.BufferOp) and owner.ring else 1
+        ring = owner.slots if isinstance(owner, tile.BufferOp) else 1
         space = Space.dram if isinstance(owner, tile.TensorOp) else Space.spad
         memory = Memory(
             space, owner.address.value.data + offset, dtype, type.get_shape(), strides, owner.symbol.data, ring,

@@ -190,9 +190,9 @@ class TileBuilder(GraphView):
 
     def fill_ring(self, panel: SSAValue, layer: str, product: str) -> None:
         """Every word in each buffer of a ring becomes 0."""
-        owner = panel.owner
-        slots = owner.ring.value.data if isinstance(owner, tile.BufferOp) and owner.ring else 1
-        self.add(tile.BlocksOp(slots, slots, layer, product, [tile.MapOp("copy", [], panel, layer, product, 0.0, [0])]))
+        ring = panel.owner
+        assert isinstance(ring, tile.BufferOp)
+        self.add(tile.BlocksOp(ring.slots, ring.slots, layer, product, [tile.MapOp("copy", [], panel, layer, product, 0.0, [0])]))
 
     def fill_dram(self, memory: SSAValue, layer: str, product: str) -> None:
         """Every word in DRAM becomes 0."""

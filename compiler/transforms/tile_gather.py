@@ -53,6 +53,9 @@ class _Gather:
         self.wanted, starts = self.part()
         shape, sizes = shape_of(self.wanted.results[0]), op.sizes
         self.phases = [slide.phases(starts[slide.dimension], shape[slide.dimension], sizes[slide.tap]) for slide in slides]
+        dy = parse_axes(op.stored[0])
+        self.pixels = [dy.index(((slide.pixel, 1),)) for slide in slides]
+        """The dimensions of dY that phases are of."""
         self.fronts, self.padded = self.pad()
         each = list(combinations(*self.phases))
         self.empty = [phases for phases in each if not all(phase.taps for phase in phases)]
@@ -74,11 +77,9 @@ class _Gather:
 
     def pad(self) -> tuple[list[int], train.PlaceOp | None]:
         """Zeros in front of each dimension of dY, and dY among its zeros; None if it needs none."""
-        dy = parse_axes(self.op.stored[0])
         shape = list(shape_of(self.op.lhs))
         fronts = [0] * len(shape)
-        for slide, phases in zip(self.slides, self.phases, strict=True):
-            at = dy.index(((slide.pixel, 1),))
+        for at, phases in zip(self.pixels, self.phases, strict=True):
             fronts[at], shape[at] = padding(phases, shape[at])
         if tuple(shape) == shape_of(self.op.lhs):
             return fronts, None
@@ -98,9 +99,11 @@ class _Gather:
 
     def padded_before(self) -> Nests:
         """Nests that read slices of dY as it is, or as it has been padded."""
-        dy = self.op.lhs if self.padded is None else self.padded.result
-        # The padded dY has no home yet.
-        self.in_dram = self.find_in_dram(self.builder.stays_in_dram(dy) if self.padded is None else self.builder.large(dy))
+        if self.padded is None:
+            dy, there = self.op.lhs, self.builder.stays_in_dram(self.op.lhs)
+        else:
+            dy, there = self.padded.result, self.builder.large(self.padded.result)  # it has no home yet
+        self.in_dram = self.find_in_dram(there)
         return [(phases, self.nest(phases, self.met(dy, phases))) for phases in self.reached]
 
     def find_in_dram(self, dy: bool) -> frozenset[str]:
@@ -112,7 +115,7 @@ class _Gather:
     def met(self, dy: SSAValue, phases: Sequence[Phase]) -> train.SliceOp:
         """What a phase meets of dY, which has its zeros around it."""
         starts, sizes = list(self.fronts), list(shape_of(dy))
-        for at, phase in self.pixels(phases):
+        for at, phase in zip(self.pixels, phases, strict=True):
             starts[at], sizes[at] = self.fronts[at] - phase.lead, phase.reach
         return train.SliceOp(dy, starts, sizes, [1] * len(sizes), self.layer, self.role)
 
@@ -120,7 +123,7 @@ class _Gather:
         """What a phase meets of dY, and zeros around it; raises ScratchpadError where it meets zeros alone."""
         sizes = list(shape_of(self.op.lhs))
         starts, fronts, whole = [0] * len(sizes), [0] * len(sizes), list(sizes)
-        for at, phase in self.pixels(phases):
+        for at, phase in zip(self.pixels, phases, strict=True):
             starts[at], fronts[at], whole[at] = max(0, -phase.lead), max(0, phase.lead), phase.reach
             sizes[at] = min(sizes[at], phase.reach - phase.lead) - starts[at]
         if min(sizes) < 1:
@@ -128,11 +131,6 @@ class _Gather:
         steps = [1] * len(sizes)
         part = train.SliceOp(self.op.lhs, starts, sizes, steps, self.layer, self.role)
         return train.PlaceOp(part.result, fronts, steps, whole, 0.0, self.layer, self.role)
-
-    def pixels(self, phases: Sequence[Phase]) -> list[tuple[int, Phase]]:
-        """The dimensions of dY that phases are of."""
-        dy = parse_axes(self.op.stored[0])
-        return [(dy.index(((slide.pixel, 1),)), phase) for slide, phase in zip(self.slides, phases, strict=True)]
 
     def nest(self, phases: Sequence[Phase], met: train.SliceOp | train.PlaceOp) -> "_PhaseNest":
         """The product of one phase in each dimension."""

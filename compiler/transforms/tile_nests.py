@@ -54,7 +54,7 @@ class Nest(PlannedNest):
             self.arrays, self.across = found.arrays(self.builder.machine.arrays), found.axis
             for panel in {storage(stage.panel).owner for stage in self.stages if self.across in stage.outside.data}:
                 assert isinstance(panel, tile.BufferOp)
-                panel.ring = integer(self.arrays * (panel.ring.value.data if panel.ring else 1))
+                panel.ring = integer(self.arrays * panel.slots)
         for bordered in self.bordered:
             self.builder.fill_ring(bordered, self.layer, self.product)
         tile_ops: list[Operation] = []
